@@ -1,0 +1,1 @@
+//! The layout of a PostgreSQL data directory: backups read, checkouts written

@@ -1,0 +1,1 @@
+//! The versioned page store: every version of every page, on disk

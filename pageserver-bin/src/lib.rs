@@ -1,0 +1,1 @@
+//! The pageserver binary: configuration, composition, command line

@@ -1,0 +1,2 @@
+//! The `pageserver` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The wire: page stream over the Postgres protocol, HTTP

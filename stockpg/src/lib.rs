@@ -1,0 +1,1 @@
+//! Provisions and runs stock PostgreSQL, and asks it for the truth

@@ -1,0 +1,1 @@
+//! Replication client: attach to a stock primary, base backup, WAL streaming

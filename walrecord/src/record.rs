@@ -1,0 +1,464 @@
+//! One WAL record: header, block references, payloads (access/xlogrecord.h, and
+//! `DecodeXLogRecord` in access/transam/xlogreader.c).
+
+use smallvec::SmallVec;
+
+use crate::image::BlockImage;
+use crate::reader::{Reader, Truncated};
+use crate::rmgr::RmgrId;
+use crate::types::{
+    BlockNumber, BlockTag, ForkNumber, Lsn, PAGE_SIZE, PgVersion, RelFileLocator, Xid,
+};
+
+/// Bytes of a record's fixed header (`SizeOfXLogRecord`).
+pub const RECORD_HEADER_SIZE: usize = 24;
+
+/// The largest record that is accepted, in bytes (`XLogRecordMaxSize` of 16 and newer, 1020 MiB).
+/// 14 and 15 do not enforce it, but nothing in them writes more either.
+pub const MAX_RECORD_SIZE: u32 = 1020 * 1024 * 1024;
+
+/// The largest block id in a record (`XLR_MAX_BLOCK_ID`).
+pub const MAX_BLOCK_ID: u8 = 32;
+
+const ID_DATA_SHORT: u8 = 255;
+const ID_DATA_LONG: u8 = 254;
+const ID_ORIGIN: u8 = 253;
+const ID_TOP_XID: u8 = 252;
+
+const FORK_MASK: u8 = 0x0F;
+const HAS_IMAGE: u8 = 0x10;
+const HAS_DATA: u8 = 0x20;
+const WILL_INIT: u8 = 0x40;
+const SAME_REL: u8 = 0x80;
+
+/// The fixed header of a record, fields as in `XLogRecord`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordHeader {
+    /// Bytes of the whole record, this header included.
+    pub total_length: u32,
+    /// The transaction that wrote it, or 0.
+    pub xid: Xid,
+    /// Where the record before it starts.
+    pub prev: Lsn,
+    /// The flag byte: high four bits belong to the resource manager, low four to the WAL machinery.
+    pub info: u8,
+    /// The resource manager.
+    pub rmgr: RmgrId,
+    /// CRC-32C over the body and then the first 20 bytes of this header.
+    pub crc: u32,
+}
+
+impl RecordHeader {
+    /// Reads a header. Only the resource manager's number and the length's bounds are checked.
+    ///
+    /// # Errors
+    /// If the bytes are too few, the length impossible, or the resource manager unknown.
+    pub fn parse(bytes: &[u8]) -> Result<RecordHeader, RecordError> {
+        let mut r = Reader::new(bytes);
+        let total_length = r.u32("record length")?;
+        if !(RECORD_HEADER_SIZE as u32..=MAX_RECORD_SIZE).contains(&total_length) {
+            return Err(RecordError::Length(total_length));
+        }
+        let xid = r.u32("record xid")?;
+        let prev = r.lsn("record prev")?;
+        let info = r.u8("record info")?;
+        let rmgr = r.u8("record rmgr")?;
+        r.u16("record padding")?;
+        Ok(RecordHeader {
+            total_length,
+            xid,
+            prev,
+            info,
+            rmgr: RmgrId::from_u8(rmgr).ok_or(RecordError::UnknownRmgr(rmgr))?,
+            crc: r.u32("record crc")?,
+        })
+    }
+
+    /// The bits of `info` that belong to the resource manager.
+    pub const fn rmgr_info(&self) -> u8 {
+        self.info & 0xF0
+    }
+}
+
+/// A reassembled record, its CRC checked, its body not yet looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct RawRecord<'a> {
+    /// Where the record starts.
+    pub start: Lsn,
+    /// Where it ends (Postgres's `EndRecPtr`): the LSN of the page versions that it makes.
+    pub end: Lsn,
+    /// The version whose WAL it is part of.
+    pub version: PgVersion,
+    /// The record without the page headers in between, from its header to its last byte.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> RawRecord<'a> {
+    /// Decodes headers and payloads.
+    ///
+    /// # Errors
+    /// If the body contradicts itself.
+    pub fn decode(&self) -> Result<Record<'a>, RecordError> {
+        Record::parse(self.version, self.start, self.end, self.bytes)
+    }
+}
+
+/// A decoded record. Payloads are borrowed from the input.
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// Where the record starts.
+    pub start: Lsn,
+    /// Where it ends (Postgres's `EndRecPtr`): the LSN of the page versions that it makes.
+    pub end: Lsn,
+    /// The version whose WAL it is part of.
+    pub version: PgVersion,
+    /// The fixed header.
+    pub header: RecordHeader,
+    /// The replication origin, if the record carries one.
+    pub origin: Option<u16>,
+    /// The top-level transaction, if the record carries it (14 and newer, `wal_level = logical`).
+    pub top_xid: Option<Xid>,
+    /// Data that belongs to no block.
+    pub main_data: &'a [u8],
+    blocks: SmallVec<[BlockRef<'a>; 4]>,
+}
+
+/// One block that a record refers to.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockRef<'a> {
+    /// Its number in the record, 0 to 32; gaps occur.
+    pub id: u8,
+    /// Which block.
+    pub tag: BlockTag,
+    /// Redo starts from a zeroed page, whatever was there.
+    pub will_init: bool,
+    /// A full page image, for replay or for verification only.
+    pub image: Option<BlockImage<'a>>,
+    /// The block's own data, or none. Postgres leaves it out when an image makes it unnecessary.
+    pub data: Option<&'a [u8]>,
+}
+
+impl<'a> BlockRef<'a> {
+    /// The image that redo restores; none if there is only one for verification, or none at all.
+    pub fn apply_image(&self) -> Option<&BlockImage<'a>> {
+        self.image.as_ref().filter(|image| image.apply)
+    }
+}
+
+/// A record whose body contradicts itself or the format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A field does not fit.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+    /// The length is below a header's or above the largest.
+    #[error("record length {0} is out of bounds")]
+    Length(u32),
+    /// The record's length differs from the bytes at hand.
+    #[error("record says it has {said} bytes, {found} are there")]
+    LengthMismatch {
+        /// What the header says.
+        said: u32,
+        /// Bytes at hand.
+        found: usize,
+    },
+    /// No such resource manager in any supported version.
+    #[error("unknown resource manager {0}")]
+    UnknownRmgr(u8),
+    /// A block id that is not above the one before it, or above 32, or an unknown header id.
+    #[error("block or header id {0} is out of place")]
+    BlockId(u8),
+    /// A fork number above 3.
+    #[error("block {id} is of unknown fork {fork}")]
+    Fork {
+        /// The block.
+        id: u8,
+        /// The fork's number.
+        fork: u8,
+    },
+    /// "Same relation as before" on the first block.
+    #[error("block {0} refers to the relation of the block before it, and there is none")]
+    NoPreviousRelation(u8),
+    /// The has-data flag and the data length disagree.
+    #[error("block {id}: data flag and data length {length} disagree")]
+    DataFlag {
+        /// The block.
+        id: u8,
+        /// The announced length.
+        length: u16,
+    },
+    /// An image header's fields contradict one another.
+    #[error(
+        "block {id}: image of {length} bytes with hole {hole_length} at {hole_offset}, info {info:#04x}, cannot be"
+    )]
+    Image {
+        /// The block.
+        id: u8,
+        /// Bytes of the image as stored.
+        length: u16,
+        /// Where the hole starts.
+        hole_offset: u16,
+        /// Bytes of the hole.
+        hole_length: u16,
+        /// The image's flag byte.
+        info: u8,
+    },
+    /// Payload bytes announced and payload bytes at hand differ.
+    #[error("headers announce {announced} payload bytes, {found} are there")]
+    Payload {
+        /// What the headers add up to.
+        announced: usize,
+        /// What is left.
+        found: usize,
+    },
+}
+
+/// What a block header announces, before its payload is located.
+struct BlockHeader {
+    id: u8,
+    tag: BlockTag,
+    will_init: bool,
+    image: Option<crate::image::ImageHeader>,
+    data_length: Option<u16>,
+}
+
+impl<'a> Record<'a> {
+    /// Decodes a whole record. The CRC is not looked at.
+    ///
+    /// # Errors
+    /// If headers and payloads contradict one another.
+    pub fn parse(
+        version: PgVersion,
+        start: Lsn,
+        end: Lsn,
+        bytes: &'a [u8],
+    ) -> Result<Record<'a>, RecordError> {
+        let header = RecordHeader::parse(bytes)?;
+        if header.total_length as usize != bytes.len() {
+            return Err(RecordError::LengthMismatch {
+                said: header.total_length,
+                found: bytes.len(),
+            });
+        }
+        let mut record = Record {
+            start,
+            end,
+            version,
+            header,
+            origin: None,
+            top_xid: None,
+            main_data: &[],
+            blocks: SmallVec::new(),
+        };
+        record.parse_body(Reader::new(&bytes[RECORD_HEADER_SIZE..]))?;
+        Ok(record)
+    }
+
+    fn parse_body(&mut self, mut r: Reader<'a>) -> Result<(), RecordError> {
+        let mut headers: SmallVec<[BlockHeader; 4]> = SmallVec::new();
+        let mut announced = 0usize;
+        let mut main_length = 0usize;
+        while r.left() > announced {
+            let id = r.u8("header id")?;
+            match id {
+                ID_DATA_SHORT | ID_DATA_LONG => {
+                    main_length = if id == ID_DATA_SHORT {
+                        usize::from(r.u8("main data length")?)
+                    } else {
+                        r.u32("main data length")? as usize
+                    };
+                    announced += main_length;
+                    break;
+                }
+                ID_ORIGIN => self.origin = Some(r.u16("origin")?),
+                ID_TOP_XID => self.top_xid = Some(r.u32("top-level xid")?),
+                0..=MAX_BLOCK_ID => {
+                    if headers.last().is_some_and(|last| last.id >= id) {
+                        return Err(RecordError::BlockId(id));
+                    }
+                    let previous = headers.last().map(|last| last.tag.rel);
+                    let block = BlockHeader::parse(self.version, id, previous, &mut r)?;
+                    announced += usize::from(block.data_length.unwrap_or(0))
+                        + block.image.map_or(0, |image| usize::from(image.length));
+                    headers.push(block);
+                }
+                _ => return Err(RecordError::BlockId(id)),
+            }
+        }
+        if r.left() != announced {
+            return Err(RecordError::Payload {
+                announced,
+                found: r.left(),
+            });
+        }
+        for block in headers {
+            let image = match block.image {
+                Some(image) => {
+                    let bytes = r.take("block image", usize::from(image.length))?;
+                    Some(image.with_bytes(bytes))
+                }
+                None => None,
+            };
+            let data = match block.data_length {
+                Some(length) => Some(r.take("block data", usize::from(length))?),
+                None => None,
+            };
+            self.blocks.push(BlockRef {
+                id: block.id,
+                tag: block.tag,
+                will_init: block.will_init,
+                image,
+                data,
+            });
+        }
+        self.main_data = r.take("main data", main_length)?;
+        Ok(())
+    }
+
+    /// The blocks that the record refers to, in ascending order of id.
+    pub fn blocks(&self) -> &[BlockRef<'a>] {
+        &self.blocks
+    }
+
+    /// The block with this id, if the record refers to one.
+    pub fn block(&self, id: u8) -> Option<&BlockRef<'a>> {
+        // Ids are almost always dense.
+        match self.blocks.get(usize::from(id)) {
+            Some(block) if block.id == id => Some(block),
+            _ => self.blocks.iter().find(|block| block.id == id),
+        }
+    }
+
+    /// The opcode: the bits of `info` that belong to the resource manager.
+    pub const fn info(&self) -> u8 {
+        self.header.rmgr_info()
+    }
+
+    /// Writes to `out` a record that holds what redo of the page `keep` needs and no more: header,
+    /// origin and top-level xid, main data, the headers of all block references, and the image and
+    /// data of blocks with that tag only (`None`: of no block). [`Record::parse`] reads it back;
+    /// `total_length` is the new length, the CRC field is kept but no longer matches.
+    pub fn encode_trimmed(&self, keep: Option<&BlockTag>, out: &mut Vec<u8>) {
+        let base = out.len();
+        out.extend_from_slice(&[0; RECORD_HEADER_SIZE]);
+        let mut previous = None;
+        for block in &self.blocks {
+            block.encode_header(keep == Some(&block.tag), previous, self.version, out);
+            previous = Some(block.tag.rel);
+        }
+        if let Some(origin) = self.origin {
+            out.push(ID_ORIGIN);
+            out.extend_from_slice(&origin.to_le_bytes());
+        }
+        if let Some(xid) = self.top_xid {
+            out.push(ID_TOP_XID);
+            out.extend_from_slice(&xid.to_le_bytes());
+        }
+        if !self.main_data.is_empty() {
+            match u8::try_from(self.main_data.len()) {
+                Ok(length) => out.extend_from_slice(&[ID_DATA_SHORT, length]),
+                Err(_) => {
+                    out.push(ID_DATA_LONG);
+                    out.extend_from_slice(&(self.main_data.len() as u32).to_le_bytes());
+                }
+            }
+        }
+        for block in self.blocks.iter().filter(|block| keep == Some(&block.tag)) {
+            if let Some(image) = &block.image {
+                out.extend_from_slice(image.bytes);
+            }
+            out.extend_from_slice(block.data.unwrap_or(&[]));
+        }
+        out.extend_from_slice(self.main_data);
+        let header = RecordHeader {
+            total_length: (out.len() - base) as u32,
+            ..self.header
+        };
+        out[base..base + RECORD_HEADER_SIZE].copy_from_slice(&header.encode());
+    }
+}
+
+impl RecordHeader {
+    /// The header's bytes.
+    pub fn encode(&self) -> [u8; RECORD_HEADER_SIZE] {
+        let mut out = [0; RECORD_HEADER_SIZE];
+        out[0..4].copy_from_slice(&self.total_length.to_le_bytes());
+        out[4..8].copy_from_slice(&self.xid.to_le_bytes());
+        out[8..16].copy_from_slice(&self.prev.get().to_le_bytes());
+        out[16] = self.info;
+        out[17] = self.rmgr.to_u8();
+        out[20..24].copy_from_slice(&self.crc.to_le_bytes());
+        out
+    }
+}
+
+impl BlockHeader {
+    fn parse(
+        version: PgVersion,
+        id: u8,
+        previous: Option<RelFileLocator>,
+        r: &mut Reader<'_>,
+    ) -> Result<BlockHeader, RecordError> {
+        let flags = r.u8("fork and flags")?;
+        let fork = flags & FORK_MASK;
+        let fork = ForkNumber::from_u8(fork).ok_or(RecordError::Fork { id, fork })?;
+        let length = r.u16("block data length")?;
+        if (flags & HAS_DATA != 0) != (length != 0) {
+            return Err(RecordError::DataFlag { id, length });
+        }
+        let image = if flags & HAS_IMAGE != 0 {
+            Some(crate::image::ImageHeader::parse(version, id, r)?)
+        } else {
+            None
+        };
+        let rel = if flags & SAME_REL != 0 {
+            previous.ok_or(RecordError::NoPreviousRelation(id))?
+        } else {
+            RelFileLocator {
+                spc: r.u32("tablespace")?,
+                db: r.u32("database")?,
+                rel: r.u32("relation")?,
+            }
+        };
+        let block: BlockNumber = r.u32("block number")?;
+        Ok(BlockHeader {
+            id,
+            tag: BlockTag { rel, fork, block },
+            will_init: flags & WILL_INIT != 0,
+            image,
+            data_length: (flags & HAS_DATA != 0).then_some(length),
+        })
+    }
+}
+
+impl BlockRef<'_> {
+    fn encode_header(
+        &self,
+        with_payload: bool,
+        previous: Option<RelFileLocator>,
+        version: PgVersion,
+        out: &mut Vec<u8>,
+    ) {
+        let image = self.image.as_ref().filter(|_| with_payload);
+        let data = self.data.filter(|_| with_payload);
+        let same_rel = previous == Some(self.tag.rel);
+        let mut flags = self.tag.fork as u8;
+        flags |= if image.is_some() { HAS_IMAGE } else { 0 };
+        flags |= if data.is_some() { HAS_DATA } else { 0 };
+        flags |= if self.will_init { WILL_INIT } else { 0 };
+        flags |= if same_rel { SAME_REL } else { 0 };
+        out.extend_from_slice(&[self.id, flags]);
+        out.extend_from_slice(&(data.map_or(0, <[u8]>::len) as u16).to_le_bytes());
+        if let Some(image) = image {
+            image.encode_header(version, out);
+        }
+        if !same_rel {
+            for oid in [self.tag.rel.spc, self.tag.rel.db, self.tag.rel.rel] {
+                out.extend_from_slice(&oid.to_le_bytes());
+            }
+        }
+        out.extend_from_slice(&self.tag.block.to_le_bytes());
+    }
+}
+
+const _: () = assert!(PAGE_SIZE <= u16::MAX as usize);

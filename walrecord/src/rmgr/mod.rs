@@ -1,0 +1,128 @@
+//! Resource managers: their numbers here, their record bodies one module each
+//! (access/rmgrlist.h; the same list in 14 to 18).
+
+pub mod xlog;
+
+use std::fmt;
+
+/// A resource manager of Postgres itself.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "the names are Postgres's own")]
+pub enum Rmgr {
+    Xlog = 0,
+    Transaction = 1,
+    Storage = 2,
+    Clog = 3,
+    Database = 4,
+    Tablespace = 5,
+    MultiXact = 6,
+    RelMap = 7,
+    Standby = 8,
+    Heap2 = 9,
+    Heap = 10,
+    Btree = 11,
+    Hash = 12,
+    Gin = 13,
+    Gist = 14,
+    Sequence = 15,
+    SpGist = 16,
+    Brin = 17,
+    CommitTs = 18,
+    ReplicationOrigin = 19,
+    Generic = 20,
+    LogicalMessage = 21,
+}
+
+/// A resource manager by number: one of Postgres's own, or an extension's (128 to 255, 15 and newer).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum RmgrId {
+    /// One of Postgres's own.
+    BuiltIn(Rmgr),
+    /// An extension's.
+    Custom(u8),
+}
+
+impl Rmgr {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Rmgr; 22] = [
+        Rmgr::Xlog,
+        Rmgr::Transaction,
+        Rmgr::Storage,
+        Rmgr::Clog,
+        Rmgr::Database,
+        Rmgr::Tablespace,
+        Rmgr::MultiXact,
+        Rmgr::RelMap,
+        Rmgr::Standby,
+        Rmgr::Heap2,
+        Rmgr::Heap,
+        Rmgr::Btree,
+        Rmgr::Hash,
+        Rmgr::Gin,
+        Rmgr::Gist,
+        Rmgr::Sequence,
+        Rmgr::SpGist,
+        Rmgr::Brin,
+        Rmgr::CommitTs,
+        Rmgr::ReplicationOrigin,
+        Rmgr::Generic,
+        Rmgr::LogicalMessage,
+    ];
+
+    /// The name, as `pg_waldump` prints it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Rmgr::Xlog => "XLOG",
+            Rmgr::Transaction => "Transaction",
+            Rmgr::Storage => "Storage",
+            Rmgr::Clog => "CLOG",
+            Rmgr::Database => "Database",
+            Rmgr::Tablespace => "Tablespace",
+            Rmgr::MultiXact => "MultiXact",
+            Rmgr::RelMap => "RelMap",
+            Rmgr::Standby => "Standby",
+            Rmgr::Heap2 => "Heap2",
+            Rmgr::Heap => "Heap",
+            Rmgr::Btree => "Btree",
+            Rmgr::Hash => "Hash",
+            Rmgr::Gin => "Gin",
+            Rmgr::Gist => "Gist",
+            Rmgr::Sequence => "Sequence",
+            Rmgr::SpGist => "SPGist",
+            Rmgr::Brin => "BRIN",
+            Rmgr::CommitTs => "CommitTs",
+            Rmgr::ReplicationOrigin => "ReplicationOrigin",
+            Rmgr::Generic => "Generic",
+            Rmgr::LogicalMessage => "LogicalMessage",
+        }
+    }
+}
+
+impl RmgrId {
+    /// The resource manager with this number; none for 22 to 127, which nobody owns.
+    pub const fn from_u8(value: u8) -> Option<RmgrId> {
+        match value {
+            0..=21 => Some(RmgrId::BuiltIn(Rmgr::ALL[value as usize])),
+            128..=255 => Some(RmgrId::Custom(value)),
+            _ => None,
+        }
+    }
+
+    /// The number.
+    pub const fn to_u8(self) -> u8 {
+        match self {
+            RmgrId::BuiltIn(rmgr) => rmgr as u8,
+            RmgrId::Custom(value) => value,
+        }
+    }
+}
+
+impl fmt::Display for RmgrId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            RmgrId::BuiltIn(rmgr) => f.write_str(rmgr.name()),
+            RmgrId::Custom(value) => write!(f, "custom{value:03}"),
+        }
+    }
+}
