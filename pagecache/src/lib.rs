@@ -1,1 +1,3 @@
 //! The versioned page store: every version of every page, on disk
+
+pub mod storage;
