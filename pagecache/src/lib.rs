@@ -4,7 +4,7 @@ mod block_cache;
 mod key;
 mod layer;
 mod open;
-mod storage;
+pub mod storage;
 
 pub use block_cache::{BlockCache, BlockCacheStats};
 pub use key::{KEY_SIZE, Key, KeyError, KeyKind};
@@ -13,4 +13,3 @@ pub use layer::{
     LayerSummary, LayerWriter, Scan,
 };
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
-pub use storage::StorageFile;
