@@ -40,9 +40,4 @@ impl Handles {
     pub(super) fn clear(&self) {
         super::store::locked(&self.open).clear();
     }
-
-    #[cfg(test)]
-    pub(super) fn count(&self) -> usize {
-        super::store::locked(&self.open).len()
-    }
 }
