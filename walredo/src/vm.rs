@@ -3,46 +3,76 @@
 //! Most changes come from records that do not name the map's page, and then take special rules: the
 //! page's LSN is neither asked nor set, and a missing page starts as an empty one.
 
-use walrecord::{BlockNumber, PAGE_SIZE, Page};
+use walrecord::rmgr::heap2::Heap2Record;
+use walrecord::rmgr::visibility::{
+    ALL_FROZEN, ALL_VISIBLE, VmClear, clears, map_block, map_byte, map_shift,
+};
+use walrecord::{BlockNumber, BlockTag, Page, Record, Rmgr, RmgrId};
 
-use crate::page::{self, HEADER_SIZE};
-use crate::redo::Edit;
+use crate::error::Fault;
+use crate::page;
+use crate::redo::{Context, Edit};
 
-/// Every tuple of the heap block is visible to everyone.
-pub(crate) const VISIBLE: u8 = 0x01;
-/// Every tuple of the heap block is frozen.
-pub(crate) const FROZEN: u8 = 0x02;
-/// Both.
-pub(crate) const ALL_BITS: u8 = VISIBLE | FROZEN;
+/// All bits of one heap block.
+const BLOCK_BITS: u8 = ALL_VISIBLE | ALL_FROZEN;
 
-const BLOCKS_PER_BYTE: u32 = 4;
-/// Heap blocks that one page of the map covers.
-const BLOCKS_PER_PAGE: u32 = (PAGE_SIZE - HEADER_SIZE) as u32 * BLOCKS_PER_BYTE;
-
-/// Where a heap block's bits are: page of the map, byte in the page, shift in the byte.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Place {
-    page: BlockNumber,
-    byte: usize,
-    shift: u32,
+/// A page of the map that a heap record refers to: of VISIBLE, or with bits to clear (17.11, 18.6 and
+/// newer). A page that was never written becomes an empty one first.
+pub(crate) fn redo_named(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault> {
+    let created = init_if_new(page);
+    let changed = if cx.record.header.rmgr == RmgrId::BuiltIn(Rmgr::Heap2)
+        && let Heap2Record::Visible(visible) = Heap2Record::decode(cx.record)?
+    {
+        let heap = cx.record.block(1).ok_or(Fault::Missing("block 1"))?.tag;
+        if map_block(heap.block) != cx.block.tag.block {
+            return Err(Fault::Value {
+                what: "map block of the heap block",
+                found: u64::from(map_block(heap.block)),
+                expected: u64::from(cx.block.tag.block),
+            });
+        }
+        set(page, heap.block, visible.bits)
+    } else {
+        clear_all(page, cx.record, &cx.block.tag)?
+    };
+    Ok(match (changed, created) {
+        (true, _) => Edit::Changed,
+        (false, true) => Edit::KeepLsn,
+        (false, false) => Edit::None,
+    })
 }
 
-const fn place(heap_block: BlockNumber) -> Place {
-    let in_page = heap_block % BLOCKS_PER_PAGE;
-    Place {
-        page: heap_block / BLOCKS_PER_PAGE,
-        byte: HEADER_SIZE + (in_page / BLOCKS_PER_BYTE) as usize,
-        shift: 2 * (in_page % BLOCKS_PER_BYTE),
+/// A page of the map that a heap record changes without referring to it: bits are cleared whatever
+/// the page's LSN is. Where Postgres extends the map by several pages, those before the one that it
+/// wants become empty pages, too (14 and 15). None if the record leaves the page alone.
+pub(crate) fn redo_unnamed(
+    page: &mut Page,
+    record: &Record<'_>,
+    map: &BlockTag,
+) -> Result<Option<Edit>, Fault> {
+    let reaches = |clear: VmClear| clear.map.rel == map.rel && clear.map.block >= map.block;
+    if !clears(record)?.any(reaches) {
+        return Ok(None);
     }
+    let created = init_if_new(page);
+    let changed = clear_all(page, record, map)? || created;
+    Ok(Some(if changed { Edit::KeepLsn } else { Edit::None }))
 }
 
-/// The page of the map that holds a heap block's bits.
-pub(crate) const fn map_block(heap_block: BlockNumber) -> BlockNumber {
-    place(heap_block).page
+/// Clears what the record clears on this page of the map. Says whether a bit was set.
+fn clear_all(page: &mut Page, record: &Record<'_>, map: &BlockTag) -> Result<bool, Fault> {
+    let mut changed = false;
+    for clear in clears(record)?.filter(|clear| clear.map == *map) {
+        let byte = &mut page[map_byte(clear.heap_block)];
+        let mask = clear.bits << map_shift(clear.heap_block);
+        changed |= *byte & mask != 0;
+        *byte &= !mask;
+    }
+    Ok(changed)
 }
 
 /// Makes a page that was never written an empty one. Says whether it did.
-pub(crate) fn init_if_new(page: &mut Page) -> bool {
+fn init_if_new(page: &mut Page) -> bool {
     let new = page::is_new(page);
     if new {
         page::init(page, 0);
@@ -50,39 +80,35 @@ pub(crate) fn init_if_new(page: &mut Page) -> bool {
     new
 }
 
-/// Clears bits of a heap block whose bits this page holds (`visibilitymap_clear`). Says whether any
-/// was set.
-pub(crate) fn clear(page: &mut Page, heap_block: BlockNumber, bits: u8) -> bool {
-    let place = place(heap_block);
-    let old = page[place.byte];
-    page[place.byte] = old & !(bits << place.shift);
-    page[place.byte] != old
-}
-
-/// Sets bits of a heap block whose bits this page holds (`visibilitymap_set`). Bits that are set
-/// stay; the page's LSN moves unless the bits were exactly these.
-pub(crate) fn set(page: &mut Page, heap_block: BlockNumber, bits: u8) -> Edit {
-    let place = place(heap_block);
-    if (page[place.byte] >> place.shift) & ALL_BITS == bits {
-        return Edit::None;
-    }
-    page[place.byte] |= bits << place.shift;
-    Edit::Changed
+/// Sets bits of a heap block whose bits this page holds (`visibilitymap_set`); bits that are set
+/// stay. Says whether they were other bits than these, even if more.
+fn set(page: &mut Page, heap_block: BlockNumber, bits: u8) -> bool {
+    let byte = &mut page[map_byte(heap_block)];
+    let shift = map_shift(heap_block);
+    let differ = (*byte >> shift) & BLOCK_BITS != bits;
+    *byte |= bits << shift;
+    differ
 }
 
 /// Clears the bits of all heap blocks from `heap_blocks` on that this page, the map's block
-/// `map_block`, holds (`visibilitymap_prepare_truncate`).
-pub(crate) fn truncate(page: &mut Page, map_block: BlockNumber, heap_blocks: BlockNumber) -> Edit {
-    let first = place(heap_blocks);
-    if first.page != map_block {
-        return Edit::None;
+/// `map`, holds (`visibilitymap_prepare_truncate`). None if that is none of them.
+pub(crate) fn truncate(
+    page: &mut Page,
+    map: BlockNumber,
+    heap_blocks: BlockNumber,
+) -> Option<Edit> {
+    if map_block(heap_blocks) != map {
+        return None;
     }
     let mut changed = init_if_new(page);
-    let tail = &mut page[first.byte..];
-    changed |= tail.iter().any(|byte| *byte != 0);
-    tail[0] &= (1 << first.shift) - 1;
-    tail[1..].fill(0);
-    if changed { Edit::KeepLsn } else { Edit::None }
+    // What stays of each byte: the low bits of the first, nothing of those behind.
+    let mut kept = (1 << map_shift(heap_blocks)) - 1;
+    for byte in &mut page[map_byte(heap_blocks)..] {
+        changed |= *byte & !kept != 0;
+        *byte &= kept;
+        kept = 0;
+    }
+    Some(if changed { Edit::KeepLsn } else { Edit::None })
 }
 
 #[cfg(test)]
@@ -90,40 +116,33 @@ mod tests {
     use super::*;
     use walrecord::ZERO_PAGE;
 
-    #[test]
-    fn a_page_holds_the_bits_of_32672_heap_blocks() {
-        assert_eq!(BLOCKS_PER_PAGE, 32_672);
-        assert_eq!(place(0), Place { page: 0, byte: 24, shift: 0 });
-        assert_eq!(place(32_671), Place { page: 0, byte: 8191, shift: 6 });
-        assert_eq!(place(32_672 + 5), Place { page: 1, byte: 25, shift: 2 });
+    fn empty() -> Page {
+        let mut page = ZERO_PAGE;
+        assert!(init_if_new(&mut page));
+        assert!(!init_if_new(&mut page));
+        page
     }
 
     #[test]
     fn setting_the_same_bits_changes_nothing_and_setting_fewer_moves_the_lsn() {
-        let mut page = ZERO_PAGE;
-        assert!(init_if_new(&mut page));
-        assert_eq!(set(&mut page, 5, ALL_BITS), Edit::Changed);
+        let mut page = empty();
+        assert!(set(&mut page, 5, BLOCK_BITS));
         assert_eq!(page[25], 0b1100);
-        assert_eq!(set(&mut page, 5, ALL_BITS), Edit::None);
-        assert_eq!(set(&mut page, 5, VISIBLE), Edit::Changed);
+        assert!(!set(&mut page, 5, BLOCK_BITS));
+        assert!(set(&mut page, 5, ALL_VISIBLE));
         assert_eq!(page[25], 0b1100);
-        assert!(clear(&mut page, 5, FROZEN));
-        assert_eq!(page[25], 0b0100);
-        assert!(!clear(&mut page, 5, FROZEN));
-        assert!(!init_if_new(&mut page));
     }
 
     #[test]
-    fn truncation_clears_the_tail_only_and_on_the_last_page_only() {
-        let mut page = ZERO_PAGE;
-        page::init(&mut page, 0);
-        page[HEADER_SIZE..].fill(0xFF);
+    fn truncation_clears_the_tail_of_the_last_page_only() {
+        let mut page = empty();
+        page[24..].fill(0xFF);
         let full = page;
-        assert_eq!(truncate(&mut page, 1, 7), Edit::None);
+        assert_eq!(truncate(&mut page, 1, 7), None);
         assert_eq!(page, full);
-        assert_eq!(truncate(&mut page, 0, 7), Edit::KeepLsn);
+        assert_eq!(truncate(&mut page, 0, 7), Some(Edit::KeepLsn));
         assert_eq!(page[24..27], [0xFF, 0b0011_1111, 0]);
         assert!(page[27..].iter().all(|byte| *byte == 0));
-        assert_eq!(truncate(&mut page, 0, 8), Edit::None);
+        assert_eq!(truncate(&mut page, 0, 8), Some(Edit::None));
     }
 }
