@@ -1,3 +1,21 @@
-//! Native WAL redo: (page, record) to page, byte for byte as PostgreSQL's own recovery.
+//! Redo of WAL records on single pages, as PostgreSQL 14 to 18 do it.
 
-pub use walrecord::RedoRules;
+#![forbid(unsafe_code)]
+
+mod checksum;
+mod error;
+mod generic;
+mod heap;
+mod heap2;
+mod mask;
+mod page;
+mod redo;
+mod tuple;
+mod vm;
+mod xlog;
+
+pub use checksum::{page_checksum, set_checksum};
+pub use error::{Fault, RecordId, RedoError};
+pub use mask::mask;
+pub use page::{header_plausible, heap_free_space, page_lsn};
+pub use redo::{Applied, redo};

@@ -1,0 +1,212 @@
+//! Closing the gaps that removed items leave (`compactify_tuples`, `PageRepairFragmentation` and
+//! `PageTruncateLinePointerArray`, bufpage.c).
+//!
+//! Byte exactness: Postgres chooses among three ways to move items, and each writes an item only to
+//! its final place, padding included. So bytes below the new `pd_upper` stay what they were, and one
+//! procedure serves: take items in line pointer order, put each below the one before.
+
+use walrecord::{PAGE_SIZE, Page};
+
+use crate::error::Fault;
+use crate::page::{self, ITEM_ID_SIZE, ItemFlag, ItemId, check_header, max_align};
+
+/// The most line pointers that any page of a supported build can have, and be written by Postgres
+/// (`MaxIndexTuplesPerPage`; heap pages have fewer).
+const MAX_ITEMS: usize = 408;
+
+/// An item that stays: where it is now, and which line pointer it belongs to afterwards.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CompactItem {
+    /// The line pointer that will point at it.
+    pub(crate) offset: u16,
+    /// Where it lies.
+    pub(crate) at: u16,
+    /// Its length with padding.
+    pub(crate) aligned: u16,
+}
+
+/// Collects the items that stay, in line pointer order, then moves them together.
+pub(crate) struct Compaction {
+    items: [CompactItem; MAX_ITEMS],
+    count: usize,
+    total: usize,
+    /// Every item lies below the one before: they can be moved in place, front to back.
+    descending: bool,
+    last: u16,
+}
+
+impl Compaction {
+    pub(crate) fn new(page: &Page) -> Result<Compaction, Fault> {
+        check_header(page)?;
+        let none = CompactItem {
+            offset: 0,
+            at: 0,
+            aligned: 0,
+        };
+        Ok(Compaction {
+            items: [none; MAX_ITEMS],
+            count: 0,
+            total: 0,
+            descending: true,
+            last: page::special(page),
+        })
+    }
+
+    /// Keeps the item that `id` points at; line pointer `offset` will point at it afterwards.
+    pub(crate) fn keep(&mut self, page: &Page, offset: u16, id: ItemId) -> Result<(), Fault> {
+        let aligned = max_align(usize::from(id.length()));
+        let end = usize::from(id.offset()) + aligned;
+        let fits = id.offset() >= page::upper(page)
+            && end <= usize::from(page::special(page))
+            && id.offset() % 8 == 0;
+        let slot = self.items.get_mut(self.count).filter(|_| fits);
+        let slot = slot.ok_or(Fault::Item {
+            offset,
+            at: id.offset(),
+            length: id.length(),
+            flag: id.flag() as u8,
+        })?;
+        *slot = CompactItem {
+            offset,
+            at: id.offset(),
+            aligned: aligned as u16,
+        };
+        self.count += 1;
+        self.total += aligned;
+        self.descending &= self.last >= id.offset() + aligned as u16;
+        self.last = id.offset();
+        Ok(())
+    }
+
+    /// Moves the items up against the special area, in the order in which they were kept, points
+    /// their line pointers (which must exist by now) at them and sets `pd_upper`.
+    pub(crate) fn finish(self, page: &mut Page) -> Result<(), Fault> {
+        let room = page::special(page).saturating_sub(page::lower(page));
+        if self.total > usize::from(room) {
+            return Err(Fault::ItemTotal {
+                total: self.total,
+                room,
+            });
+        }
+        let items = &self.items[..self.count];
+        if self.descending {
+            place(page, items, |page, from, to| {
+                page.copy_within(from, to);
+            })
+        } else {
+            let old: Page = *page;
+            place(page, items, |page, from, to| {
+                page[to..to + from.len()].copy_from_slice(&old[from]);
+            })
+        }
+    }
+}
+
+/// Walks the items downward from the special area; runs of items that are adjacent already are
+/// moved by one `copy`.
+fn place(
+    page: &mut Page,
+    items: &[CompactItem],
+    copy: impl Fn(&mut Page, std::ops::Range<usize>, usize),
+) -> Result<(), Fault> {
+    let mut upper = usize::from(page::special(page));
+    // The run seen but not yet moved; `upper` is its destination.
+    let mut run = upper..upper;
+    for item in items {
+        let start = usize::from(item.at);
+        let end = start + usize::from(item.aligned);
+        if end != run.start {
+            move_run(page, &run, upper, &copy);
+            run.end = end;
+        }
+        run.start = start;
+        upper -= usize::from(item.aligned);
+        let id = page::item_id(page, item.offset)?;
+        page::set_item_id(page, item.offset, id.with_offset(upper as u16))?;
+    }
+    move_run(page, &run, upper, &copy);
+    page::set_upper(page, upper as u16);
+    Ok(())
+}
+
+fn move_run(
+    page: &mut Page,
+    run: &std::ops::Range<usize>,
+    to: usize,
+    copy: &impl Fn(&mut Page, std::ops::Range<usize>, usize),
+) {
+    if run.start != to && to + run.len() <= PAGE_SIZE {
+        copy(page, run.clone(), to);
+    }
+}
+
+/// What becomes of unused line pointers at the end of the array.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum TrailingPointers {
+    /// They are cut off (15 and newer).
+    Cut,
+    /// They stay (14).
+    Keep,
+}
+
+/// Closes the gaps of a heap page after line pointers were cleared (`PageRepairFragmentation`).
+pub(crate) fn repair_fragmentation(
+    page: &mut Page,
+    trailing: TrailingPointers,
+) -> Result<(), Fault> {
+    let mut compaction = Compaction::new(page)?;
+    let count = page::max_offset(page);
+    let mut last_used = 0;
+    let mut unused = 0;
+    for offset in 1..=count {
+        let id = page::item_id(page, offset)?;
+        if id.flag() == ItemFlag::Unused {
+            page::set_item_id(page, offset, ItemId::UNUSED)?;
+            unused += 1;
+            continue;
+        }
+        if id.has_storage() {
+            compaction.keep(page, offset, id)?;
+        }
+        last_used = offset;
+    }
+    compaction.finish(page)?;
+    if trailing == TrailingPointers::Cut {
+        unused -= count - last_used;
+        cut_line_pointers(page, count - last_used);
+    }
+    hint_free_lines(page, unused > 0);
+    Ok(())
+}
+
+/// Cuts unused line pointers off the end of a heap page's array, but never the first one
+/// (`PageTruncateLinePointerArray`).
+pub(crate) fn truncate_line_pointers(page: &mut Page) -> Result<(), Fault> {
+    check_header(page)?;
+    let count = page::max_offset(page);
+    let mut kept = count;
+    while kept > 1 && !page::item_id(page, kept)?.is_used() {
+        kept -= 1;
+    }
+    cut_line_pointers(page, count - kept);
+    let mut free = false;
+    for offset in 1..=kept {
+        free |= !page::item_id(page, offset)?.is_used();
+    }
+    hint_free_lines(page, free);
+    Ok(())
+}
+
+/// The caller knows that the array has that many.
+fn cut_line_pointers(page: &mut Page, count: u16) {
+    let lower = page::lower(page) - count * ITEM_ID_SIZE as u16;
+    page::set_lower(page, lower);
+}
+
+fn hint_free_lines(page: &mut Page, free: bool) {
+    if free {
+        page::set_flag(page, page::HAS_FREE_LINES);
+    } else {
+        page::clear_flag(page, page::HAS_FREE_LINES);
+    }
+}

@@ -1,0 +1,35 @@
+//! What redo does to a page whatever the access method: header, line pointers, adding items,
+//! closing gaps (storage/page/bufpage.c). Serves every resource manager's module.
+//!
+//! All functions are total: a page that contradicts itself gives a [`Fault`](crate::Fault), after
+//! which its bytes are unspecified and must be thrown away.
+
+mod add;
+mod compact;
+mod header;
+mod item;
+
+pub(crate) use add::{Placement, add_item, reserve_item};
+pub(crate) use compact::{
+    Compaction, TrailingPointers, repair_fragmentation, truncate_line_pointers,
+};
+pub(crate) use header::{ALL_VISIBLE, CHECKSUM, prune_xid};
+pub(crate) use header::{
+    HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, PAGE_SIZE_AND_VERSION, check_header, clear_flag, flags,
+    init, is_new, lower, set_flag, set_lower, set_lsn, set_prunable, set_prune_xid, set_upper,
+    special, special_range, upper,
+};
+pub use header::{header_plausible, page_lsn};
+pub(crate) use item::{
+    ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_range, max_offset, normal_item_range, set_item_id,
+};
+
+pub use item::heap_free_space;
+
+/// The most line pointers that a heap page may have (`MaxHeapTuplesPerPage`, access/htup_details.h).
+pub(crate) const MAX_HEAP_TUPLES: u16 = 291;
+
+/// Rounds a length up to the alignment of items (`MAXALIGN`).
+pub(crate) const fn max_align(length: usize) -> usize {
+    (length + 7) & !7
+}
