@@ -8,7 +8,7 @@ pub mod rmgr;
 mod rules;
 mod types;
 
-pub use effects::{Effect, EffectContext, MetaEffect, PageTouch};
+pub use effects::{Effect, EffectContext, EffectError, MetaEffect, PageTouch, effects};
 pub use image::{BlockImage, ImageCompression};
 pub use reader::{Reader, Truncated};
 pub use record::{
