@@ -8,6 +8,7 @@ use walrecord::{Lsn, PageKey, RelFileLocator};
 use crate::layer::LayerError;
 use crate::manifest::ManifestError;
 use crate::meta::MetaError;
+use crate::storage::LockError;
 use crate::wal::WalStoreError;
 
 /// What can go wrong in the store apart from reads.
@@ -91,6 +92,23 @@ pub enum StoreError {
     /// No such timeline.
     #[error("there is no timeline {0:?}")]
     NoTimeline(String),
+    /// Several tenants have a timeline of that name.
+    #[error("there are several timelines {0:?}; name the tenant, or give the timeline's id")]
+    AmbiguousTimeline(String),
+    /// The data directory is in use.
+    #[error(transparent)]
+    Lock(LockError),
+    /// A rewind would discard records that are known to be good.
+    #[error("WAL cannot be rewound to {to}: records up to {last} are known to be good")]
+    RewindTooFar {
+        /// Where to.
+        to: Lsn,
+        /// End of the last record.
+        last: Lsn,
+    },
+    /// A thread ended by a bug.
+    #[error("thread {0} panicked, which is a bug; the timeline is stopped")]
+    ThreadPanicked(String),
     /// A timeline of that name exists.
     #[error("timeline {0:?} exists already")]
     TimelineExists(String),
@@ -202,9 +220,9 @@ pub enum ReadError {
     Store(Box<StoreError>),
 }
 
-impl<E: Into<StoreError>> From<E> for ReadError {
-    fn from(error: E) -> ReadError {
-        match error.into() {
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> ReadError {
+        match error {
             StoreError::Read(inner) => *inner,
             other => ReadError::Store(Box::new(other)),
         }

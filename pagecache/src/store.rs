@@ -32,7 +32,7 @@ impl Store {
         config: StoreConfig,
         log: Logger,
     ) -> Result<Store, StoreError> {
-        let lock = storage.lock()?;
+        let lock = storage.lock().map_err(StoreError::Lock)?;
         let around = Surroundings {
             config,
             cache: Arc::new(BlockCache::new(config.block_cache)),

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slog::{debug, warn};
-use walrecord::{Lsn, PAGE_SIZE, PageKey, Record, RecordReader, ZERO_PAGE};
+use walrecord::{BlockTag, Lsn, Page, PageKey, Record, RecordReader, ZERO_PAGE};
 use walredo::Applied;
 
-use super::layers::{Frozen, LayerSet};
+use super::layer_file::LayerFile;
+use super::layers::{Frozen, LayerSet, MemoryLayer};
 use super::read::RulesHistory;
+use super::resolve::Place;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::wal_window::WalWindow;
 use crate::error::{ReadError, StoreError};
-use crate::key::{Key, KeyKind};
-use crate::layer::{EntryKind, Layer, LayerFile, LayerKind};
+use crate::layer::{EntryKind, Layer, LayerKind};
 use crate::open::{OpenBody, OpenEntry};
 
 /// A page with this many changes in one layer gets an image after each so many: a read of it applies
@@ -54,7 +55,7 @@ fn flush(shared: &Arc<Shared>, layers: &LayerSet, frozen: &Frozen) -> Result<(),
         shared.tracker.update(|progress| progress.synced = progress.synced.max(synced));
     }
     let file = LayerFile::create(shared, LayerKind::Delta)?;
-    let layer = Writer::new(shared, layers, frozen)?.write(file)?;
+    let layer = Writer::new(shared, layers, frozen).write(file)?;
     let entry = layer.manifest_entry();
     let layer = Arc::new(layer);
     {
@@ -66,7 +67,7 @@ fn flush(shared: &Arc<Shared>, layers: &LayerSet, frozen: &Frozen) -> Result<(),
         next.write(&*shared.storage, &shared.dir)?;
         *manifest = next;
     }
-    debug!(shared.log, "layer written"; "layer" => layer.id(), "end" => %frozen.end,
+    debug!(shared.log, "layer written"; "layer" => %layer.id(), "end" => %frozen.end,
         "entries" => layer.summary().entries, "bytes" => layer.summary().file_size);
     shared.change_layers(|layers| {
         layers.frozen.pop();
@@ -85,7 +86,6 @@ struct Writer<'a> {
     /// What lies below the frozen layer, for the base of pages that get images.
     below: Arc<LayerSet>,
     rules: Arc<RulesHistory>,
-    window: WalWindow,
     start: Lsn,
     value: Vec<u8>,
 }
@@ -95,106 +95,148 @@ impl<'a> Writer<'a> {
         shared: &'a Arc<Shared>,
         layers: &LayerSet,
         frozen: &'a Frozen,
-    ) -> Result<Writer<'a>, StoreError> {
+    ) -> Writer<'a> {
         let start = frozen.layer.read().start();
         let mut below = layers.clone();
-        below.open = Arc::new(super::layers::MemoryLayer::new(start));
+        below.open = Arc::new(MemoryLayer::new(start));
         below.frozen.clear();
-        // The first record may start before the layer does: after a page header.
-        Ok(Writer {
+        Writer {
             shared,
             frozen,
             below: Arc::new(below),
             rules: shared.rules(),
-            window: WalWindow::load(&shared.wal, start, frozen.end)?,
             start,
             value: Vec::new(),
-        })
+        }
     }
 
     fn write(&mut self, mut file: LayerFile) -> Result<Layer, StoreError> {
         let index = self.frozen.layer.read();
-        let window = std::mem::take(&mut self.window);
-        let mut records = RecordReader::new(&window, self.shared.wal.segment_size());
+        let window = WalWindow::load(&self.shared.wal, self.start, self.frozen.end)?;
+        let mut records = RecordReader::new(window.slice(), self.shared.decoder_options());
         for (key, entries) in index.sorted() {
-            let page = match key.decode() {
-                KeyKind::Page(page) => Some(page),
-                _ => None,
-            };
-            let mut image = match page {
-                Some(page) if entries.len() > IMAGE_EVERY => self.base(page)?,
-                _ => None,
-            };
-            let mut since = 0;
-            for entry in entries {
-                match (&entry.body, page) {
-                    (OpenBody::Value(bytes), _) => {
+            let Some(page) = key.as_page() else {
+                for entry in entries {
+                    if let OpenBody::Value(bytes) = entry.body {
                         file.add(&key, entry.lsn, entry.kind, bytes)?;
                     }
-                    (OpenBody::Record { start }, Some(page)) => {
-                        let raw = records.read(*start).map_err(|source| bad(&entry, source))?;
-                        let record = raw.decode().map_err(|source| bad(&entry, source))?;
-                        since = if entry.kind == EntryKind::Init { 0 } else { since + 1 };
-                        if let Some(bytes) = &mut image {
-                            image_step(bytes, &record, page, &self.rules)?;
-                            if since == IMAGE_EVERY {
-                                since = 0;
-                                file.add(&key, entry.lsn, EntryKind::Image, bytes)?;
-                                continue;
-                            }
-                        }
+                }
+                continue;
+            };
+            let mut images = if entries.len() > IMAGE_EVERY {
+                self.images(page)?
+            } else {
+                None
+            };
+            for entry in entries {
+                let OpenBody::Record { start } = entry.body else {
+                    continue;
+                };
+                let raw = records.read(start).map_err(|source| bad(&entry, source))?;
+                let record = raw.decode().map_err(|source| bad(&entry, source))?;
+                let image = images
+                    .as_mut()
+                    .and_then(|images| images.step(&entry, &record, page, &self.rules));
+                match image {
+                    Some(image) => file.add(&key, entry.lsn, EntryKind::Image, image)?,
+                    None => {
                         self.value.clear();
-                        let keep = match &page {
-                            PageKey::Block(tag) => Some(tag),
-                            PageKey::Slru(_) => None,
-                        };
-                        record.encode_trimmed(keep, &mut self.value);
+                        record.encode_trimmed(kept_block(&page), &mut self.value);
                         file.add(&key, entry.lsn, entry.kind, &self.value)?;
                     }
-                    (OpenBody::Record { .. }, None) => unreachable!("records only touch pages"),
                 }
             }
         }
         file.finish(self.shared)
     }
 
-    /// The page as it stands where the layer begins, if it can be told: not below an import's stop
-    /// position, where pages are fuzzy.
-    fn base(&self, page: PageKey) -> Result<Option<Box<[u8; PAGE_SIZE]>>, StoreError> {
+    /// What carries the page forward from where the layer begins; none if that cannot be told: below
+    /// an import's stop position, where pages are fuzzy, or if its past ends inside the layer.
+    fn images(&self, page: PageKey) -> Result<Option<Images>, StoreError> {
         let readable_from = self.shared.tracker.get().readable_from;
-        if self.start < readable_from {
+        if self.start < readable_from || self.has_barrier(page)? {
             return Ok(None);
         }
         let snapshot = Snapshot::over(self.shared, Arc::clone(&self.below), self.start);
-        match snapshot.page(page) {
-            Ok((bytes, _)) => Ok(Some(Box::new(bytes))),
+        let bytes = match snapshot.page(page) {
+            Ok((bytes, _)) => bytes,
             // It begins its life in this layer.
-            Err(ReadError::PastEnd { .. } | ReadError::NoRelation { .. }) => {
-                Ok(Some(Box::new(ZERO_PAGE)))
-            }
-            // A page that redo refuses stays as it is: deltas that say so when it is read.
-            Err(ReadError::Redo { .. } | ReadError::NoBase { .. } | ReadError::Implausible { .. }) => {
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
-        }
+            Err(ReadError::PastEnd { .. } | ReadError::NoRelation { .. }) => ZERO_PAGE,
+            // A page that redo refuses stays as it is: changes that say so when it is read.
+            Err(
+                ReadError::Redo { .. } | ReadError::NoBase { .. } | ReadError::Implausible { .. },
+            ) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(Images {
+            page: Box::new(bytes),
+            since: 0,
+            lost: false,
+        }))
+    }
+
+    /// Whether the page's past ends inside the layer: its relation was truncated or dropped there.
+    fn has_barrier(&self, page: PageKey) -> Result<bool, StoreError> {
+        let layers = self.shared.layers();
+        let place = self
+            .shared
+            .resolver(&layers)
+            .place(page, self.frozen.end)?;
+        Ok(match place {
+            Place::Steps(steps) => steps.first().is_none_or(|step| step.above > self.start),
+            Place::PastEnd(_) | Place::NoFork => true,
+        })
     }
 }
 
-fn image_step(
-    page: &mut Box<[u8; PAGE_SIZE]>,
-    record: &Record<'_>,
-    key: PageKey,
-    rules: &RulesHistory,
-) -> Result<(), StoreError> {
-    let _: Applied = walredo::redo(page, record, &key, &rules.at(record.end)).map_err(|source| {
-        StoreError::BadRecord {
-            start: record.start,
-            end: record.end,
-            source: Box::new(source),
+/// The block whose payload a trimmed record for `page` keeps.
+fn kept_block(page: &PageKey) -> Option<&BlockTag> {
+    match page {
+        PageKey::Block(tag) => Some(tag),
+        PageKey::Slru(_) => None,
+    }
+}
+
+/// Carries a page forward through its changes, to store it whole now and then.
+struct Images {
+    page: Box<Page>,
+    /// Changes since the page was last stored whole, or began anew.
+    since: usize,
+    /// Redo refused a change: from there on the page is not known.
+    lost: bool,
+}
+
+impl Images {
+    /// Takes one change. Gives the page as it then stands if it is due to be stored instead of the
+    /// change.
+    fn step(
+        &mut self,
+        entry: &OpenEntry<'_>,
+        record: &Record<'_>,
+        page: PageKey,
+        rules: &RulesHistory,
+    ) -> Option<&Page> {
+        if self.lost {
+            return None;
         }
-    })?;
-    Ok(())
+        match walredo::redo(&mut self.page, record, &page, &rules.at(record.end)) {
+            Ok(Applied::Changed | Applied::Skipped) => {}
+            Ok(Applied::NoBase) | Err(_) => {
+                self.lost = true;
+                return None;
+            }
+        }
+        self.since = if entry.kind.needs_older() {
+            self.since + 1
+        } else {
+            0
+        };
+        if self.since < IMAGE_EVERY {
+            return None;
+        }
+        self.since = 0;
+        Some(&self.page)
+    }
 }
 
 fn bad(

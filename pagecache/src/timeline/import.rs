@@ -99,7 +99,7 @@ impl ImportWriter {
         let wal_start = params.start.segment_start(params.segment_size);
         let wal = WalStore::open(
             Arc::clone(&around.storage),
-            dir.join(WAL_DIR),
+            &dir.join(WAL_DIR),
             params.segment_size,
             params.pg_timeline,
             wal_start,

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use slog::{info, warn};
-use walrecord::{DecoderOptions, EffectContext, Lsn, StreamDecoder};
+use walrecord::{EffectContext, Lsn, StreamDecoder};
 
 use super::ingest::{Ingest, IngestStart};
 use super::shared::Shared;
@@ -54,15 +54,6 @@ impl<'a> Indexer<'a> {
         let start = progress.last_record;
         let layers = shared.layers();
         let control = shared.control_at(&layers, Lsn::MAX)?;
-        let (options, checksums) = {
-            let manifest = shared.manifest();
-            let options = DecoderOptions {
-                segment_size: Some(manifest.segment_size),
-                system_identifier: Some(manifest.system_identifier),
-                version: Some(manifest.version),
-            };
-            (options, manifest.settings.data_checksums)
-        };
         let context = EffectContext {
             rules: shared.rules().at(Lsn::MAX),
             track_commit_timestamp: control.parameters.track_commit_timestamp,
@@ -73,9 +64,9 @@ impl<'a> Indexer<'a> {
                 context,
                 control,
                 import_stop: progress.readable_from,
-                checksums,
+                checksums: shared.checksums,
             }),
-            decoder: StreamDecoder::new(start, options),
+            decoder: StreamDecoder::new(start, shared.decoder_options()),
             position: start,
             rewinds,
             buffer: vec![0; CHUNK],

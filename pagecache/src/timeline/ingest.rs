@@ -387,12 +387,12 @@ impl Ingest {
     ) -> Result<(), StoreError> {
         let mut keys = resolver.layers.keys_in(&Key::slru_segments(kind), Lsn::MAX)?;
         // Segments that the batch at hand made are not in the layers yet.
-        let fresh = |key: &&Key| matches!(key.decode(), KeyKind::SlruSegment { kind: k, .. } if k == kind);
+        let fresh = |key: &&Key| matches!(key.decode(), KeyKind::SlruSegment(k, _) if k == kind);
         keys.extend(self.forks.keys().filter(fresh));
         keys.sort_unstable();
         keys.dedup();
         for key in keys {
-            if let KeyKind::SlruSegment { segment, .. } = key.decode()
+            if let KeyKind::SlruSegment(_, segment) = key.decode()
                 && remove(segment)
             {
                 let page = SlruPage {
@@ -430,7 +430,7 @@ impl Ingest {
         resolver: &Resolver<'_>,
     ) {
         self.forks.retain(|key, _| match key.decode() {
-            KeyKind::Relation { rel, .. } => (rel.spc, rel.db) != id,
+            KeyKind::Relation(rel, _) => (rel.spc, rel.db) != id,
             _ => true,
         });
         let state = DirectoryState {

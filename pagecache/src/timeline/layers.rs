@@ -166,8 +166,9 @@ impl LayerSet {
             if apart || summary.min_lsn > upto {
                 continue;
             }
-            for entry in layer.scan(range.clone(), upto) {
-                let key = entry?.key;
+            let mut scan = layer.scan(range.clone(), upto);
+            while let Some(entry) = scan.next()? {
+                let key = entry.key;
                 if keys.last() != Some(&key) {
                     keys.push(key);
                 }

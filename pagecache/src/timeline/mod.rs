@@ -11,6 +11,7 @@ mod open;
 mod progress;
 mod read;
 mod resolve;
+mod settings;
 mod shared;
 mod slru_order;
 mod snapshot;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use walrecord::{Boundary, Lsn, PgTimelineId, PgVersion, TenantId, TimelineId};
 
 pub use import::{ImportParams, ImportWriter};
-pub(crate) use open::open;
+pub(crate) use open::{Surroundings, open};
 pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
 pub use snapshot::{ForkSize, Snapshot};

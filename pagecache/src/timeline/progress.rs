@@ -145,12 +145,39 @@ impl Tracker {
         (!state.stopping).then_some(state.progress)
     }
 
-    /// Waits until the record that ends at `wanted` is readable.
-    pub(crate) fn wait_for(&self, wanted: Lsn, limit: Duration) -> Result<Progress, WaitError> {
+    /// Waits for `limit`, less if the timeline stops. Returns whether it does.
+    pub(crate) fn pause(&self, limit: Duration) -> bool {
         let begin = Instant::now();
         let mut state = self.lock();
         loop {
-            if state.progress.last_record >= wanted {
+            let left = limit.saturating_sub(begin.elapsed());
+            if state.stopping || left.is_zero() {
+                return state.stopping;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .0;
+        }
+    }
+
+    /// Waits until the record that ends at `wanted` is readable.
+    pub(crate) fn wait_for(&self, wanted: Lsn, limit: Duration) -> Result<Progress, WaitError> {
+        self.wait_until(wanted, limit, |progress| progress.last_record)
+    }
+
+    /// Waits until `position` reaches `wanted`.
+    pub(crate) fn wait_until(
+        &self,
+        wanted: Lsn,
+        limit: Duration,
+        position: impl Fn(&Progress) -> Lsn,
+    ) -> Result<Progress, WaitError> {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if position(&state.progress) >= wanted {
                 return Ok(state.progress);
             }
             if state.stopping {

@@ -57,7 +57,6 @@ pub(crate) struct PageBuilder<'a> {
     pub(crate) records: RecordFetcher<'a>,
     /// Records up to here may change pages that an import did not find: they were dropped later.
     pub(crate) import_stop: Lsn,
-    pub(crate) import_start: Lsn,
 }
 
 impl PageBuilder<'_> {

@@ -165,7 +165,7 @@ impl Resolver<'_> {
             let (from_spc, from_db, at) = place;
             let range: Range<Key> = Key::relations_of_database(from_spc, from_db);
             for key in self.layers.keys_in(&range, at)? {
-                if let KeyKind::Relation { rel, fork } = key.decode() {
+                if let KeyKind::Relation(rel, fork) = key.decode() {
                     names.insert((rel.rel, fork));
                 }
             }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use slog::Logger;
-use walrecord::{Lsn, RedoRules};
+use walrecord::{DecoderOptions, Lsn, RedoRules};
 
 use super::directories::Directories;
 use super::ingest::Batch;
@@ -33,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) wal: WalStore,
     pub(crate) directories: Directories,
     pub(crate) tracker: Tracker,
+    /// The cluster has data checksums.
+    pub(crate) checksums: bool,
     /// The manifest as it is on disk (or will first be, for an import that is not complete).
     manifest: Mutex<Manifest>,
     layers: RwLock<Arc<LayerSet>>,
@@ -55,6 +57,7 @@ impl Shared {
             wal: parts.wal,
             directories: Directories::default(),
             tracker: Tracker::new(parts.progress),
+            checksums: parts.manifest.settings.data_checksums,
             manifest: Mutex::new(parts.manifest),
             layers: RwLock::new(Arc::new(layers)),
             rules: RwLock::new(Arc::new(RulesHistory(rules))),
@@ -90,6 +93,16 @@ impl Shared {
 
     pub(crate) fn manifest(&self) -> MutexGuard<'_, Manifest> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What WAL of this timeline is decoded with.
+    pub(crate) fn decoder_options(&self) -> DecoderOptions {
+        let manifest = self.manifest();
+        DecoderOptions {
+            segment_size: Some(manifest.segment_size),
+            system_identifier: Some(manifest.system_identifier),
+            version: Some(manifest.version),
+        }
     }
 
     pub(crate) fn resolver<'a>(&'a self, layers: &'a LayerSet) -> Resolver<'a> {

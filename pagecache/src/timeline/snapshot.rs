@@ -71,7 +71,7 @@ impl Snapshot {
         let mut builder = PageBuilder {
             resolver: self.resolver(),
             rules: &rules,
-            records: RecordFetcher::new(&self.shared.wal),
+            records: RecordFetcher::new(&self.shared.wal, self.shared.decoder_options()),
             import_stop: progress.readable_from,
         };
         let (mut page, stats) = builder.page(key, self.lsn)?;
@@ -105,7 +105,7 @@ impl Snapshot {
         let mut directories: BTreeSet<(Oid, Oid)> =
             self.shared.directories.existing(self.lsn).into_iter().collect();
         for key in self.layers.keys_in(&Key::all_relations(), self.lsn)? {
-            if let KeyKind::Relation { rel, .. } = key.decode() {
+            if let KeyKind::Relation(rel, _) = key.decode() {
                 directories.insert((rel.spc, rel.db));
             }
         }
@@ -130,7 +130,7 @@ impl Snapshot {
         let resolver = self.resolver();
         let mut segments = Vec::new();
         for key in self.layers.keys_in(&Key::slru_segments(kind), self.lsn)? {
-            if let KeyKind::SlruSegment { segment, .. } = key.decode() {
+            if let KeyKind::SlruSegment(_, segment) = key.decode() {
                 let page = SlruPage {
                     kind,
                     page: segment * SLRU_PAGES_PER_SEGMENT,
@@ -162,7 +162,7 @@ impl Snapshot {
     /// If the store fails.
     pub fn tablespaces(&self) -> Result<Vec<(Oid, Vec<u8>)>, ReadError> {
         self.files_in(&Key::all_tablespaces(), |key| match key {
-            KeyKind::Tablespace { spc } => Some(spc),
+            KeyKind::Tablespace(spc) => Some(spc),
             _ => None,
         })
     }
@@ -173,7 +173,7 @@ impl Snapshot {
     /// If the store fails.
     pub fn two_phase(&self) -> Result<Vec<(Xid, Vec<u8>)>, ReadError> {
         self.files_in(&Key::all_two_phase(), |key| match key {
-            KeyKind::TwoPhase { xid } => Some(xid),
+            KeyKind::TwoPhase(xid) => Some(xid),
             _ => None,
         })
     }
@@ -184,7 +184,7 @@ impl Snapshot {
     /// If the store fails.
     pub fn origins(&self) -> Result<Vec<(u16, Lsn)>, ReadError> {
         let found = self.files_in(&Key::all_origins(), |key| match key {
-            KeyKind::Origin { origin } => Some(origin),
+            KeyKind::Origin(origin) => Some(origin),
             _ => None,
         })?;
         let position = |bytes: Vec<u8>| bytes.try_into().map_or(0, u64::from_le_bytes);

@@ -1,6 +1,6 @@
 //! Records by their start, read from WAL files.
 
-use walrecord::{Lsn, RawRecord, RecordReader, WalSource};
+use walrecord::{DecoderOptions, Lsn, RawRecord, RecordReader, WalSlice};
 
 use crate::error::StoreError;
 use crate::wal::WalStore;
@@ -11,9 +11,9 @@ pub(crate) struct RecordFetcher<'a> {
 }
 
 impl<'a> RecordFetcher<'a> {
-    pub(crate) fn new(wal: &'a WalStore) -> RecordFetcher<'a> {
+    pub(crate) fn new(wal: &'a WalStore, options: DecoderOptions) -> RecordFetcher<'a> {
         RecordFetcher {
-            reader: RecordReader::new(wal, wal.segment_size()),
+            reader: RecordReader::new(wal, options),
         }
     }
 
@@ -59,19 +59,12 @@ impl WalWindow {
         }
         Ok(WalWindow { start, bytes })
     }
-}
 
-impl WalSource for &WalWindow {
-    type Error = std::convert::Infallible;
-
-    fn read_at(&self, lsn: Lsn, buffer: &mut [u8]) -> Result<usize, Self::Error> {
-        let Some(offset) = lsn.checked_sub(self.start) else {
-            return Ok(0);
-        };
-        let offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
-        let rest = &self.bytes[offset..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
+    /// The bytes, to read records from.
+    pub(crate) fn slice(&self) -> WalSlice<'_> {
+        WalSlice {
+            start: self.start,
+            bytes: &self.bytes,
+        }
     }
 }

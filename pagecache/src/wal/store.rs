@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use walrecord::{Lsn, PgTimelineId};
+use walrecord::{Lsn, PgTimelineId, WalSource};
 
 use super::error::WalStoreError;
 use super::handles::Handles;
@@ -566,4 +566,12 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .expect("a thread panicked while it changed the WAL")
+}
+
+impl WalSource for WalStore {
+    type Error = io::Error;
+
+    fn read_at(&self, lsn: Lsn, buf: &mut [u8]) -> io::Result<usize> {
+        WalStore::read_at(self, lsn, buf)
+    }
 }
