@@ -129,7 +129,7 @@ pub(super) fn load_directories(shared: &Shared) -> Result<(), StoreError> {
     for layer in layers.images.iter().chain(layers.deltas.iter().rev()) {
         let mut scan = layer.scan(Key::all_databases(), Lsn::MAX);
         while let Some(entry) = scan.next()? {
-            if let KeyKind::Database(spc, db) = entry.key.decode() {
+            if let KeyKind::Database { spc, db } = entry.key.decode() {
                 let state = DirectoryState::decode(entry.value).map_err(|source| {
                     StoreError::Meta {
                         key: format!("{:?}", entry.key),
