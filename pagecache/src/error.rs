@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use walrecord::{Lsn, PageKey, RelFileLocator};
 
 use crate::layer::LayerError;
-use crate::manifest::ManifestError;
+use crate::manifest::{ClonesExhausted, ManifestError};
 use crate::meta::MetaError;
 use crate::storage::LockError;
 use crate::wal::WalStoreError;
@@ -70,7 +70,9 @@ pub enum StoreError {
         source: MetaError,
     },
     /// A page of an import has a wrong checksum, and no WAL before the backup's end replaced it.
-    #[error("imported page {page} has checksum {found:#06x}, computed {computed:#06x}, and WAL up to {stop} does not replace it: the backup is corrupt")]
+    #[error(
+        "imported page {page} has checksum {found:#06x}, computed {computed:#06x}, and WAL up to {stop} does not replace it: the backup is corrupt"
+    )]
     ImportChecksum {
         /// Which page.
         page: PageKey,
@@ -82,7 +84,9 @@ pub enum StoreError {
         stop: Lsn,
     },
     /// WAL handed in ended before the import's stop position.
-    #[error("WAL ends at {end}, before the backup's end at {stop}; hand in the WAL that was written while the backup ran")]
+    #[error(
+        "WAL ends at {end}, before the backup's end at {stop}; hand in the WAL that was written while the backup ran"
+    )]
     ImportWal {
         /// End of the WAL.
         end: Lsn,
@@ -106,6 +110,9 @@ pub enum StoreError {
         /// End of the last record.
         last: Lsn,
     },
+    /// All Postgres timelines for clones are given out.
+    #[error(transparent)]
+    Clones(#[from] ClonesExhausted),
     /// A thread ended by a bug.
     #[error("thread {0} panicked, which is a bug; the timeline is stopped")]
     ThreadPanicked(String),
@@ -178,7 +185,9 @@ pub enum ReadError {
         blocks: u32,
     },
     /// A record cannot be applied to the page.
-    #[error("{page} at {lsn}: applying the record that ends at {record}: {source} (chain: {chain})")]
+    #[error(
+        "{page} at {lsn}: applying the record that ends at {record}: {source} (chain: {chain})"
+    )]
     Redo {
         /// The page.
         page: PageKey,
@@ -192,7 +201,9 @@ pub enum ReadError {
         chain: String,
     },
     /// A record changes a page that was never there.
-    #[error("{page} at {lsn}: the record that ends at {record} changes a page that does not exist (chain: {chain})")]
+    #[error(
+        "{page} at {lsn}: the record that ends at {record} changes a page that does not exist (chain: {chain})"
+    )]
     NoBase {
         /// The page.
         page: PageKey,

@@ -35,6 +35,12 @@ pub use layer::{
     Compression, Damage, EntryKind, EntryRef, Layer, LayerError, LayerId, LayerKind, LayerOptions,
     LayerSummary, LayerWriter, Scan,
 };
+pub use manifest::{
+    CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction, FIRST_CLONE_TIMELINE,
+    HistoryEntry, LayerRecord, Manifest, ManifestDamage, ManifestError, ManifestFile,
+    ManifestFormat, RulesRecord, Settings, TenantManifest, TenantPaths, TimelinePaths,
+    list_tenants, list_timelines, remove_strays,
+};
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;

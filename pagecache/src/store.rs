@@ -1,18 +1,21 @@
 //! The store: a directory of tenants and their timelines.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slog::Logger;
+use slog::{Logger, info};
 use walrecord::{TenantId, TimelineId};
 
 use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
-use crate::storage::{Storage, StoreLock};
+use crate::manifest::{
+    ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_tenants, list_timelines,
+    remove_strays,
+};
+use crate::storage::{Storage, StoreLock, create_dirs_durably};
+use crate::timeline;
 use crate::timeline::{ImportParams, ImportWriter, Surroundings, Timeline};
-use crate::{manifest, timeline};
 
 /// An open store. It holds the directory's lock: one process at a time.
 pub struct Store {
@@ -40,9 +43,14 @@ impl Store {
             log,
         };
         let mut timelines = BTreeMap::new();
-        for dir in manifest::timeline_dirs(&*around.storage)? {
-            let timeline = timeline::open(around.clone(), dir)?;
-            timelines.insert(timeline.info().timeline, timeline);
+        for path in remove_strays(&*around.storage)? {
+            info!(around.log, "removed what a crash left behind"; "path" => %path.display());
+        }
+        for tenant in list_tenants(&*around.storage)? {
+            for id in list_timelines(&*around.storage, tenant)? {
+                let paths = TimelinePaths::new(tenant, id);
+                timelines.insert(id, timeline::open(around.clone(), paths)?);
+            }
         }
         Ok(Store {
             around,
@@ -91,13 +99,25 @@ impl Store {
                 return Err(StoreError::TimelineExists(params.name));
             }
         }
-        manifest::ensure_tenant(
-            &*self.around.storage,
-            params.tenant,
-            params.system_identifier,
-        )?;
-        let dir = manifest::timeline_dir(params.tenant, params.timeline);
-        ImportWriter::begin(self.around.clone(), dir, params)
+        self.ensure_tenant(params.tenant, params.system_identifier)?;
+        ImportWriter::begin(self.around.clone(), params)
+    }
+
+    /// Makes the tenant if it is new, durably: a timeline needs one.
+    fn ensure_tenant(&self, tenant: TenantId, system_identifier: u64) -> Result<(), StoreError> {
+        let storage = &*self.around.storage;
+        let paths = TenantPaths::new(tenant);
+        let path = paths.manifest();
+        if storage
+            .exists(&path)
+            .map_err(StoreError::io("looking for", &path))?
+        {
+            return Ok(());
+        }
+        let dir = paths.timelines();
+        create_dirs_durably(storage, &dir).map_err(StoreError::io("creating", &dir))?;
+        TenantManifest::new(tenant, system_identifier).write(storage, &path)?;
+        Ok(())
     }
 
     /// Shows a timeline whose import is complete.
@@ -118,12 +138,12 @@ impl Store {
         let info = timeline.info();
         // One at a time: the counter is read, advanced and written.
         let _serial = self.lock();
-        Ok(manifest::clone_pg_timeline(
-            &*self.around.storage,
-            info.tenant,
-            info.timeline,
-            lsn,
-        )?)
+        let path = TenantPaths::new(info.tenant).manifest();
+        let storage = &*self.around.storage;
+        let mut manifest = TenantManifest::read(storage, &path)?;
+        let allocated = manifest.clone_timeline(info.timeline, lsn)?;
+        manifest.write(storage, &path)?;
+        Ok(allocated)
     }
 
     /// Stops all timelines.
@@ -139,4 +159,3 @@ impl Drop for Store {
         self.close();
     }
 }
-

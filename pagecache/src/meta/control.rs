@@ -126,7 +126,11 @@ impl ControlState {
         ] {
             out.extend_from_slice(&value.to_le_bytes());
         }
-        let flags = [p.wal_log_hints, p.track_commit_timestamp, self.full_page_writes];
+        let flags = [
+            p.wal_log_hints,
+            p.track_commit_timestamp,
+            self.full_page_writes,
+        ];
         out.extend(flags.map(u8::from));
     }
 

@@ -162,6 +162,9 @@ mod tests {
             assert_eq!(ForkState::decode(&bytes[..cut]).is_ok(), complete);
         }
         bytes[0] = 2;
-        assert!(matches!(ForkState::decode(&bytes), Err(MetaError::Field { .. })));
+        assert!(matches!(
+            ForkState::decode(&bytes),
+            Err(MetaError::Field { .. })
+        ));
     }
 }

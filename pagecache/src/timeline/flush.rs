@@ -16,6 +16,7 @@ use super::snapshot::Snapshot;
 use super::wal_window::WalWindow;
 use crate::error::{ReadError, StoreError};
 use crate::layer::{EntryKind, Layer, LayerKind};
+use crate::manifest::ManifestFile;
 use crate::open::{OpenBody, OpenEntry};
 
 /// A page with this many changes in one layer gets an image after each so many: a read of it applies
@@ -52,19 +53,22 @@ fn flush(shared: &Arc<Shared>, layers: &LayerSet, frozen: &Frozen) -> Result<(),
     // A layer file must never be ahead of the WAL that a crash leaves.
     if shared.tracker.get().synced < frozen.end {
         let synced = shared.wal.sync()?;
-        shared.tracker.update(|progress| progress.synced = progress.synced.max(synced));
+        shared
+            .tracker
+            .update(|progress| progress.synced = progress.synced.max(synced));
     }
     let file = LayerFile::create(shared, LayerKind::Delta)?;
     let layer = Writer::new(shared, layers, frozen).write(file)?;
-    let entry = layer.manifest_entry();
+    let entry = layer.manifest_record();
     let layer = Arc::new(layer);
     {
         let mut manifest = shared.manifest();
         let mut next = manifest.clone();
         next.layers.push(entry);
+        next.layers.sort_by_key(|layer| layer.id);
         next.disk_consistent_lsn = frozen.end;
         next.set_rules(&shared.rules().0);
-        next.write(&*shared.storage, &shared.dir)?;
+        next.write(&*shared.storage, &shared.paths.manifest())?;
         *manifest = next;
     }
     debug!(shared.log, "layer written"; "layer" => %layer.id(), "end" => %frozen.end,
@@ -91,11 +95,7 @@ struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    fn new(
-        shared: &'a Arc<Shared>,
-        layers: &LayerSet,
-        frozen: &'a Frozen,
-    ) -> Writer<'a> {
+    fn new(shared: &'a Arc<Shared>, layers: &LayerSet, frozen: &'a Frozen) -> Writer<'a> {
         let start = frozen.layer.read().start();
         let mut below = layers.clone();
         below.open = Arc::new(MemoryLayer::new(start));
@@ -178,10 +178,7 @@ impl<'a> Writer<'a> {
     /// Whether the page's past ends inside the layer: its relation was truncated or dropped there.
     fn has_barrier(&self, page: PageKey) -> Result<bool, StoreError> {
         let layers = self.shared.layers();
-        let place = self
-            .shared
-            .resolver(&layers)
-            .place(page, self.frozen.end)?;
+        let place = self.shared.resolver(&layers).place(page, self.frozen.end)?;
         Ok(match place {
             Place::Steps(steps) => steps.first().is_none_or(|step| step.above > self.start),
             Place::PastEnd(_) | Place::NoFork => true,

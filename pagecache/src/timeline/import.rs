@@ -2,7 +2,6 @@
 //! was written meanwhile; then, and only then, a manifest.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
@@ -10,19 +9,19 @@ use std::time::Duration;
 
 use slog::{info, warn};
 use walrecord::{
-    BlockNumber, BlockTag, ForkNumber, Lsn, Oid, PAGE_SIZE, Page, PageKey, PgTimelineId, PgVersion,
-    RedoRules, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage, TenantId, TimelineId, Xid,
+    BlockNumber, BlockTag, ForkNumber, Lsn, Oid, PAGE_SIZE, Page, PageKey, PgTimelineId, RedoRules,
+    RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage, TenantId, TimelineId, Xid,
 };
 
-use super::layer_file::{LAYERS_DIR, LayerFile};
-use super::open::{Surroundings, WAL_DIR, empty_layers, load_directories, sort_layers, start_indexing};
+use super::layer_file::LayerFile;
+use super::open::{Surroundings, empty_layers, load_directories, sort_layers, start_indexing};
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
 use super::{Timeline, sync_wal};
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerKind};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
 use crate::storage::create_dirs_durably;
 use crate::wal::WalStore;
@@ -88,18 +87,17 @@ struct LayerWriterThread {
 impl ImportWriter {
     pub(crate) fn begin(
         around: Surroundings,
-        dir: PathBuf,
         params: ImportParams,
     ) -> Result<ImportWriter, StoreError> {
-        for sub in [WAL_DIR, LAYERS_DIR] {
-            let path = dir.join(sub);
+        let paths = TimelinePaths::new(params.tenant, params.timeline);
+        for path in [paths.wal(), paths.layers()] {
             create_dirs_durably(&*around.storage, &path)
                 .map_err(StoreError::io("creating", &path))?;
         }
         let wal_start = params.start.segment_start(params.segment_size);
         let wal = WalStore::open(
             Arc::clone(&around.storage),
-            &dir.join(WAL_DIR),
+            &paths.wal(),
             params.segment_size,
             params.pg_timeline,
             wal_start,
@@ -117,7 +115,7 @@ impl ImportWriter {
             SharedParts {
                 config: around.config,
                 storage: around.storage,
-                dir,
+                paths,
                 log: around.log,
                 cache: around.cache,
                 wal,
@@ -289,18 +287,24 @@ impl ImportWriter {
 
     /// Notes a tablespace and its path on the primary.
     pub fn tablespace(&mut self, spc: Oid, path: &[u8]) {
-        self.value(Key::tablespace(spc), |out| Tombstoned(Some(path)).encode(out));
+        self.value(Key::tablespace(spc), |out| {
+            Tombstoned(Some(path)).encode(out)
+        });
     }
 
     /// Takes the content of a two-phase file, CRC left out.
     pub fn two_phase(&mut self, xid: Xid, state: &[u8]) {
-        self.value(Key::two_phase(xid), |out| Tombstoned(Some(state)).encode(out));
+        self.value(Key::two_phase(xid), |out| {
+            Tombstoned(Some(state)).encode(out)
+        });
     }
 
     /// Notes how far a replication origin is.
     pub fn origin(&mut self, origin: u16, remote: Lsn) {
         let bytes = remote.get().to_le_bytes();
-        self.value(Key::origin(origin), |out| Tombstoned(Some(&bytes)).encode(out));
+        self.value(Key::origin(origin), |out| {
+            Tombstoned(Some(&bytes)).encode(out)
+        });
     }
 
     /// Takes a configuration file: its path below the data directory, and its content.
@@ -336,7 +340,7 @@ impl ImportWriter {
             let mut manifest = shared.manifest();
             manifest.import_stop = stop;
             manifest.set_rules(&shared.rules().0);
-            manifest.write(&*shared.storage, &shared.dir)?;
+            manifest.write(&*shared.storage, &shared.paths.manifest())?;
         }
         self.complete = true;
         info!(shared.log, "import complete"; "start" => %self.params.start, "stop" => %stop);
@@ -356,12 +360,15 @@ impl ImportWriter {
         sort_layers(&mut [], &mut images);
         {
             let mut manifest = shared.manifest();
-            manifest.layers = images.iter().map(|layer| layer.manifest_entry()).collect();
+            manifest.layers = images.iter().map(|layer| layer.manifest_record()).collect();
+            manifest.layers.sort_by_key(|layer| layer.id);
             manifest.import_stop = stop;
         }
         shared.change_layers(|layers| layers.images = images);
         load_directories(shared)?;
-        shared.tracker.update(|progress| progress.readable_from = stop);
+        shared
+            .tracker
+            .update(|progress| progress.readable_from = stop);
         Ok(())
     }
 
@@ -435,8 +442,9 @@ impl Drop for ImportWriter {
         }
         self.timeline.close();
         let shared = &self.timeline.shared;
-        if let Err(error) = shared.storage.remove_dir_all(&shared.dir) {
-            warn!(shared.log, "removing a failed import"; "dir" => %shared.dir.display(), "error" => %error);
+        let dir = shared.paths.dir();
+        if let Err(error) = shared.storage.remove_dir_all(&dir) {
+            warn!(shared.log, "removing a failed import"; "dir" => %dir.display(), "error" => %error);
         }
     }
 }
@@ -488,11 +496,4 @@ fn write_batches(
         layers.push(file.finish(shared)?);
     }
     Ok(layers)
-}
-
-/// The version of an import, for the manifest.
-impl ImportParams {
-    pub(crate) fn version(&self) -> PgVersion {
-        self.rules.version
-    }
 }

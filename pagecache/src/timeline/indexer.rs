@@ -28,9 +28,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         };
         warn!(shared.log, "indexing stopped"; "error" => %error);
         shared.tracker.fail(error);
-        let rewound = shared
-            .tracker
-            .wait_while(|_| shared.rewinds() == rewinds);
+        let rewound = shared.tracker.wait_while(|_| shared.rewinds() == rewinds);
         if rewound.is_some() {
             info!(shared.log, "indexing goes on after a rewind");
         }

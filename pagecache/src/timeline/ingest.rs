@@ -385,7 +385,9 @@ impl Ingest {
         resolver: &Resolver<'_>,
         remove: impl Fn(u32) -> bool,
     ) -> Result<(), StoreError> {
-        let mut keys = resolver.layers.keys_in(&Key::slru_segments(kind), Lsn::MAX)?;
+        let mut keys = resolver
+            .layers
+            .keys_in(&Key::slru_segments(kind), Lsn::MAX)?;
         // Segments that the batch at hand made are not in the layers yet.
         let fresh = |key: &&Key| matches!(key.decode(), KeyKind::SlruSegment(k, _) if k == kind);
         keys.extend(self.forks.keys().filter(fresh));

@@ -1,6 +1,6 @@
 //! A layer file on its way into the manifest.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use walrecord::Lsn;
@@ -10,9 +10,6 @@ use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerId, LayerKind, LayerOptions, LayerWriter};
 use crate::storage::Access;
-
-/// The directory of layer files in a timeline's.
-pub(crate) const LAYERS_DIR: &str = "layers";
 
 /// Writes a layer file under a name that is never used again. It counts only once the manifest names
 /// it: until then a crash leaves a stray, which is removed at start.
@@ -27,11 +24,11 @@ impl LayerFile {
         let id = {
             let mut manifest = shared.manifest();
             // The number is burnt even if writing fails, also across a crash: strays go at start.
-            let id = manifest.next_layer_id;
-            manifest.next_layer_id = LayerId::new(id.get() + 1);
+            let id = manifest.next_layer;
+            manifest.next_layer = LayerId::new(id.get() + 1);
             id
         };
-        let path = layer_path(&shared.dir, id);
+        let path = shared.paths.layer(id);
         match shared.storage.remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(StoreError::io("removing", &path)(error));
@@ -64,7 +61,7 @@ impl LayerFile {
         self.writer
             .finish()
             .map_err(StoreError::io("writing", &self.path))?;
-        let dir = shared.dir.join(LAYERS_DIR);
+        let dir = shared.paths.layers();
         shared
             .storage
             .sync_dir(&dir)
@@ -75,14 +72,10 @@ impl LayerFile {
 
 /// Opens a layer file that is complete.
 pub(crate) fn open_layer(shared: &Shared, id: LayerId) -> Result<Layer, StoreError> {
-    let path = layer_path(&shared.dir, id);
+    let path = shared.paths.layer(id);
     let file = shared
         .storage
         .open(&path, Access::Read)
         .map_err(StoreError::io("opening", &path))?;
     Ok(Layer::open(file, id, Arc::clone(&shared.cache))?)
-}
-
-fn layer_path(dir: &Path, id: LayerId) -> PathBuf {
-    dir.join(LAYERS_DIR).join(id.to_string())
 }

@@ -7,9 +7,9 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::Key;
+use crate::layer::EntryKind;
 use crate::layer::Layer;
 use crate::open::{OpenBody, OpenLayer};
-use crate::layer::EntryKind;
 
 /// An open or frozen layer: an index over WAL on disk.
 pub(crate) struct MemoryLayer {

@@ -30,6 +30,7 @@ pub use read::ReadStats;
 pub use snapshot::{ForkSize, Snapshot};
 
 use crate::error::{ReadError, StoreError};
+use crate::manifest::ManifestFile;
 use shared::Shared;
 
 /// An open timeline. Clones share it; it closes when [`Timeline::close`] is called.
@@ -122,7 +123,11 @@ impl Timeline {
         let manifest = self.shared.manifest();
         TimelineSizes {
             layers: manifest.layers.len() as u64,
-            layer_bytes: manifest.layers.iter().map(|layer| layer.size).sum(),
+            layer_bytes: manifest
+                .layers
+                .iter()
+                .map(|layer| layer.summary.file_size)
+                .sum(),
             wal_bytes: self.shared.wal.end() - self.shared.wal.start(),
         }
     }
@@ -229,7 +234,9 @@ impl Timeline {
     pub fn checkpoint(&self, limit: Duration) -> Result<Lsn, WaitError> {
         let target = self.shared.tracker.get().last_record;
         self.shared.request_freeze();
-        self.shared.tracker.wait_until(target, limit, |progress| progress.disk_consistent)?;
+        self.shared
+            .tracker
+            .wait_until(target, limit, |progress| progress.disk_consistent)?;
         Ok(target)
     }
 
@@ -248,7 +255,7 @@ impl Timeline {
         let mut manifest = self.shared.manifest();
         let mut next = manifest.clone();
         next.set_rules(&self.shared.rules().0);
-        next.write(&*self.shared.storage, &self.shared.dir)?;
+        next.write(&*self.shared.storage, &self.shared.paths.manifest())?;
         *manifest = next;
         Ok(())
     }
@@ -256,12 +263,8 @@ impl Timeline {
     /// Stops the timeline's threads. What is synced stays; the rest is received again.
     pub fn close(&self) {
         self.shared.tracker.stop();
-        let threads = std::mem::take(
-            &mut *self
-                .threads
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        );
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
             // A panic was reported by its guard.
             let _ = thread.join();

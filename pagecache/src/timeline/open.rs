@@ -1,6 +1,5 @@
 //! Opening a timeline: layers by the manifest, strays removed, the index of the WAL behind them rebuilt.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use slog::{Logger, info};
@@ -16,7 +15,7 @@ use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
 use crate::layer::{Layer, LayerKind};
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
 use crate::meta::DirectoryState;
 use crate::storage::Storage;
 use crate::wal::WalStore;
@@ -30,20 +29,16 @@ pub(crate) struct Surroundings {
     pub(crate) log: Logger,
 }
 
-/// The directory of WAL files in a timeline's.
-pub(crate) const WAL_DIR: &str = "wal";
-
-/// Opens the timeline in `dir`. Indexing of the WAL behind the last flushed layer goes on in the
+/// Opens a timeline. Indexing of the WAL behind the last flushed layer goes on in the
 /// background; [`Timeline::wait_for`] waits for it.
-pub(crate) fn open(around: Surroundings, dir: PathBuf) -> Result<Timeline, StoreError> {
-    let manifest = Manifest::read(&*around.storage, &dir)?;
-    manifest.remove_strays(&*around.storage, &dir)?;
+pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timeline, StoreError> {
+    let manifest = Manifest::read(&*around.storage, &paths.manifest())?;
     let wal = WalStore::open(
         Arc::clone(&around.storage),
-        &dir.join(WAL_DIR),
+        &paths.wal(),
         manifest.segment_size,
-        manifest.pg_timeline,
-        manifest.wal_start,
+        manifest.pg_timeline(),
+        manifest.wal_start(),
     )?;
     // What the files hold beyond the last sync was not promised, but from here on it may be.
     let written = wal.end();
@@ -60,7 +55,7 @@ pub(crate) fn open(around: Surroundings, dir: PathBuf) -> Result<Timeline, Store
         SharedParts {
             config: around.config,
             storage: around.storage,
-            dir,
+            paths,
             log: around.log,
             cache: around.cache,
             wal,
@@ -130,13 +125,12 @@ pub(super) fn load_directories(shared: &Shared) -> Result<(), StoreError> {
         let mut scan = layer.scan(Key::all_databases(), Lsn::MAX);
         while let Some(entry) = scan.next()? {
             if let KeyKind::Database { spc, db } = entry.key.decode() {
-                let state = DirectoryState::decode(entry.value).map_err(|source| {
-                    StoreError::Meta {
+                let state =
+                    DirectoryState::decode(entry.value).map_err(|source| StoreError::Meta {
                         key: format!("{:?}", entry.key),
                         lsn: entry.lsn,
                         source,
-                    }
-                })?;
+                    })?;
                 shared.directories.push((spc, db), entry.lsn, state);
             }
         }

@@ -79,7 +79,9 @@ impl Tracker {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     pub(crate) fn get(&self) -> Progress {
@@ -134,7 +136,10 @@ impl Tracker {
 
     /// Waits until `ready` says so, the timeline stops, or (with `or_failure`) indexing fails.
     /// Returns the positions, or none if the timeline stops.
-    pub(crate) fn wait_while(&self, mut unready: impl FnMut(&Progress) -> bool) -> Option<Progress> {
+    pub(crate) fn wait_while(
+        &self,
+        mut unready: impl FnMut(&Progress) -> bool,
+    ) -> Option<Progress> {
         let mut state = self.lock();
         while !state.stopping && unready(&state.progress) {
             state = self

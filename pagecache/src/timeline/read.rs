@@ -124,13 +124,14 @@ impl PageBuilder<'_> {
                 LinkBody::Wal(start) => start,
                 LinkBody::Bytes { .. } => link.lsn,
             };
-            let record = Record::parse(rules.version, start, link.lsn, bytes).map_err(|source| {
-                crate::error::StoreError::BadRecord {
-                    start,
-                    end: link.lsn,
-                    source: Box::new(source),
-                }
-            })?;
+            let record =
+                Record::parse(rules.version, start, link.lsn, bytes).map_err(|source| {
+                    crate::error::StoreError::BadRecord {
+                        start,
+                        end: link.lsn,
+                        source: Box::new(source),
+                    }
+                })?;
             let applied =
                 walredo::redo(page, &record, &key, &rules).map_err(|source| ReadError::Redo {
                     page: key,

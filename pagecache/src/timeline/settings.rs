@@ -1,47 +1,77 @@
 //! What a timeline keeps in its manifest, in the words of its other modules.
 
-use std::path::Path;
-
-use walrecord::{Lsn, RedoRules};
+use walrecord::{Lsn, PgTimelineId, RedoRules};
 
 use super::import::ImportParams;
-use crate::error::StoreError;
 use crate::layer::{Layer, LayerId};
-use crate::manifest::{LayerEntry, Manifest, Settings};
+use crate::manifest::{HistoryEntry, LayerRecord, Manifest, RulesRecord, Settings};
 
 impl Manifest {
+    /// The manifest of an import that has just begun; where it stops is not known yet.
     pub(crate) fn for_import(params: &ImportParams, wal_start: Lsn) -> Manifest {
-        Manifest {
+        let mut manifest = Manifest {
             tenant: params.tenant,
             timeline: params.timeline,
             name: params.name.clone(),
             system_identifier: params.system_identifier,
             version: params.rules.version,
             segment_size: params.segment_size,
-            pg_timeline: params.pg_timeline,
-            wal_start,
+            history: vec![HistoryEntry {
+                timeline: params.pg_timeline,
+                start: wal_start,
+            }],
             import_start: params.start,
-            import_stop: Lsn::INVALID,
+            import_stop: params.start,
             disk_consistent_lsn: params.start,
+            next_layer: LayerId::new(1),
             layers: Vec::new(),
-            next_layer_id: LayerId::new(1),
             settings: Settings {
                 data_checksums: params.data_checksums,
-                rules: vec![(Lsn::INVALID, params.rules)],
+                rules: Vec::new(),
             },
-        }
+        };
+        manifest.set_rules(&[(Lsn::INVALID, params.rules)]);
+        manifest
     }
 
-    pub(crate) fn rules_history(&self) -> Vec<(Lsn, RedoRules)> {
-        self.settings.rules.clone()
+    /// The Postgres timeline that is followed.
+    pub(crate) fn pg_timeline(&self) -> PgTimelineId {
+        self.history.last().map_or(1, |entry| entry.timeline)
     }
+
+    /// Where the WAL files begin.
+    pub(crate) fn wal_start(&self) -> Lsn {
+        self.import_start.segment_start(self.segment_size)
+    }
+
+    /// The rules by the LSN from which on they hold.
+    pub(crate) fn rules_history(&self) -> Vec<(Lsn, RedoRules)> {
+        let rules = self.settings.rules.iter().map(|record| {
+            let rules = RedoRules {
+                version: self.version,
+                minor: record.minor,
+                hint_bits_logged: record.hint_bits_logged,
+            };
+            (record.from, rules)
+        });
+        rules.collect()
+    }
+
     pub(crate) fn set_rules(&mut self, rules: &[(Lsn, RedoRules)]) {
-        self.settings.rules = rules.to_vec();
+        let record = |(from, rules): &(Lsn, RedoRules)| RulesRecord {
+            from: *from,
+            minor: rules.minor,
+            hint_bits_logged: rules.hint_bits_logged,
+        };
+        self.settings.rules = rules.iter().map(record).collect();
     }
 }
 
 impl Layer {
-    pub(crate) fn manifest_entry(&self) -> LayerEntry {
-        LayerEntry { id: self.id(), size: self.summary().file_size }
+    pub(crate) fn manifest_record(&self) -> LayerRecord {
+        LayerRecord {
+            id: self.id(),
+            summary: *self.summary(),
+        }
     }
 }

@@ -1,8 +1,7 @@
 //! What the threads of a timeline share: its layers, WAL, positions and manifest.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use slog::Logger;
 use walrecord::{DecoderOptions, Lsn, RedoRules};
@@ -17,7 +16,7 @@ use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::manifest::Manifest;
+use crate::manifest::{Manifest, TimelinePaths};
 use crate::meta::ControlState;
 use crate::storage::Storage;
 use crate::wal::WalStore;
@@ -26,8 +25,8 @@ use crate::wal::WalStore;
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) storage: Arc<dyn Storage>,
-    /// The timeline's directory, relative to the store's root.
-    pub(crate) dir: PathBuf,
+    /// Where the timeline's files are.
+    pub(crate) paths: TimelinePaths,
     pub(crate) log: Logger,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) wal: WalStore,
@@ -51,7 +50,7 @@ impl Shared {
         Shared {
             config: parts.config,
             storage: parts.storage,
-            dir: parts.dir,
+            paths: parts.paths,
             log: parts.log,
             cache: parts.cache,
             wal: parts.wal,
@@ -138,7 +137,8 @@ impl Shared {
         for (lsn, rules) in &batch.rules {
             self.add_rules(*lsn, *rules);
         }
-        self.tracker.update(|progress| progress.last_record = batch.end);
+        self.tracker
+            .update(|progress| progress.last_record = batch.end);
     }
 
     /// Asks the indexer to freeze the open layer now.
@@ -177,7 +177,7 @@ impl Shared {
 pub(crate) struct SharedParts {
     pub(crate) config: StoreConfig,
     pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) dir: PathBuf,
+    pub(crate) paths: TimelinePaths,
     pub(crate) log: Logger,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) wal: WalStore,

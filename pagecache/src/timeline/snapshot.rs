@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use walrecord::{
-    ForkNumber, Lsn, Oid, Page, PageKey, RedoRules, RelFileLocator, SlruKind, SlruPage,
-    SLRU_PAGES_PER_SEGMENT, Xid,
+    ForkNumber, Lsn, Oid, Page, PageKey, RedoRules, RelFileLocator, SLRU_PAGES_PER_SEGMENT,
+    SlruKind, SlruPage, Xid,
 };
 
 use super::layers::LayerSet;
@@ -102,8 +102,12 @@ impl Snapshot {
     /// # Errors
     /// If the store fails.
     pub fn forks(&self) -> Result<Vec<ForkSize>, ReadError> {
-        let mut directories: BTreeSet<(Oid, Oid)> =
-            self.shared.directories.existing(self.lsn).into_iter().collect();
+        let mut directories: BTreeSet<(Oid, Oid)> = self
+            .shared
+            .directories
+            .existing(self.lsn)
+            .into_iter()
+            .collect();
         for key in self.layers.keys_in(&Key::all_relations(), self.lsn)? {
             if let KeyKind::Relation(rel, _) = key.decode() {
                 directories.insert((rel.spc, rel.db));
@@ -113,11 +117,11 @@ impl Snapshot {
         let mut forks = Vec::new();
         for (spc, db) in directories {
             let found = resolver.relations(spc, db, self.lsn)?;
-            forks.extend(
-                found
-                    .into_iter()
-                    .map(|(rel, fork, blocks)| ForkSize { rel, fork, blocks }),
-            );
+            forks.extend(found.into_iter().map(|(rel, fork, blocks)| ForkSize {
+                rel,
+                fork,
+                blocks,
+            }));
         }
         Ok(forks)
     }
@@ -230,8 +234,7 @@ impl Snapshot {
         let resolver = self.resolver();
         let mut files = Vec::new();
         for key in self.layers.keys_in(range, self.lsn)? {
-            let content: Result<_, StoreError> =
-                resolver.file_value(&key, Lsn::INVALID, self.lsn);
+            let content: Result<_, StoreError> = resolver.file_value(&key, Lsn::INVALID, self.lsn);
             if let (Some(Some(content)), Some(name)) = (content?, name(key.decode())) {
                 files.push((name, content));
             }

@@ -5,7 +5,6 @@
 
 mod error;
 mod handles;
-mod name;
 mod scan;
 mod store;
 #[cfg(test)]

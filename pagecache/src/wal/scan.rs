@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use walrecord::{Lsn, PgTimelineId};
+use walrecord::{Lsn, PgTimelineId, SegmentId};
 
 use super::error::WalStoreError;
-use super::name::SegmentId;
 use crate::storage::Storage;
 
 /// What the name of a segment file that is out of reach gets behind it.
@@ -50,7 +49,8 @@ impl Layout {
         let mut there = Vec::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let name = entry.name.to_str();
-            let Some(id) = name.and_then(|name| SegmentId::parse(name, self.segment_size)) else {
+            let Some(id) = name.and_then(|name| SegmentId::parse(name, self.segment_size).ok())
+            else {
                 continue;
             };
             if id.timeline != self.timeline {

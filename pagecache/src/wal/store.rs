@@ -5,11 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use walrecord::{Lsn, PgTimelineId, WalSource};
+use walrecord::{Lsn, PgTimelineId, WalSource, is_segment_size};
 
 use super::error::WalStoreError;
 use super::handles::Handles;
-use super::name;
 use super::scan::{Layout, ORPHAN_SUFFIX};
 use crate::storage::{Access, Storage, StorageFile, create_dirs_durably};
 
@@ -99,7 +98,7 @@ impl WalStore {
         tli: PgTimelineId,
         start: Lsn,
     ) -> Result<WalStore, WalStoreError> {
-        if !name::is_segment_size(segment_size) {
+        if !is_segment_size(segment_size) {
             return Err(WalStoreError::SegmentSize(segment_size));
         }
         let layout = Layout {
@@ -544,6 +543,14 @@ impl WalStore {
     }
 }
 
+impl WalSource for WalStore {
+    type Error = io::Error;
+
+    fn read_at(&self, lsn: Lsn, buf: &mut [u8]) -> io::Result<usize> {
+        WalStore::read_at(self, lsn, buf)
+    }
+}
+
 /// A file that an append wrote to.
 struct Touched {
     number: u64,
@@ -566,12 +573,4 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .expect("a thread panicked while it changed the WAL")
-}
-
-impl WalSource for WalStore {
-    type Error = io::Error;
-
-    fn read_at(&self, lsn: Lsn, buf: &mut [u8]) -> io::Result<usize> {
-        WalStore::read_at(self, lsn, buf)
-    }
 }
