@@ -11,6 +11,7 @@ mod mask;
 mod page;
 mod redo;
 mod tuple;
+mod verify;
 mod vm;
 mod xlog;
 
@@ -19,3 +20,4 @@ pub use error::{Fault, RecordId, RedoError};
 pub use mask::mask;
 pub use page::{header_plausible, heap_free_space, page_lsn};
 pub use redo::{Applied, redo};
+pub use verify::{BlockCounts, Difference, RecordKind, Verifier};
