@@ -10,6 +10,8 @@ mod heap2;
 mod mask;
 mod page;
 mod redo;
+#[cfg(test)]
+mod testing;
 mod tuple;
 mod verify;
 mod vm;

@@ -200,3 +200,6 @@ fn edit_unnamed(
     };
     edit.ok_or(Refusal::Untouched)
 }
+
+#[cfg(test)]
+mod tests;
