@@ -10,6 +10,7 @@ mod heap2;
 mod mask;
 mod page;
 mod redo;
+mod sequence;
 #[cfg(test)]
 mod testing;
 mod tuple;
