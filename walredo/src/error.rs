@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use walrecord::rmgr::BodyError;
-use walrecord::{ImageError, Lsn, PageKey, Record, RmgrId, Truncated};
+use walrecord::rmgr::{BodyError, record_name};
+use walrecord::{ImageError, Lsn, PageKey, Record, RmgrId};
 
 /// A record that cannot be applied to a page. The page's bytes are unspecified afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum RedoError {
 }
 
 /// Names a record in messages: where it starts and ends, and its kind. Printed
-/// `Heap 0x20 at 0/16E2408 (ends 0/16E2448)`.
+/// `Heap/UPDATE at 0/16E2408 (ends 0/16E2448)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordId {
     /// Where it starts.
@@ -51,26 +51,29 @@ pub struct RecordId {
     pub rmgr: RmgrId,
     /// Its opcode: the high four bits of the flag byte.
     pub info: u8,
+    /// Its kind, as `pg_waldump` prints it; none if the opcode has no name.
+    pub name: Option<&'static str>,
 }
 
 impl RecordId {
-    pub(crate) const fn of(record: &Record<'_>) -> RecordId {
+    pub(crate) fn of(record: &Record<'_>) -> RecordId {
         RecordId {
             start: record.start,
             end: record.end,
             rmgr: record.header.rmgr,
             info: record.info(),
+            name: record_name(record),
         }
     }
 }
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {:#04x} at {} (ends {})",
-            self.rmgr, self.info, self.start, self.end
-        )
+        match self.name {
+            Some(name) => write!(f, "{}/{name}", self.rmgr)?,
+            None => write!(f, "{}/{:#04x}", self.rmgr, self.info)?,
+        }
+        write!(f, " at {} (ends {})", self.start, self.end)
     }
 }
 
@@ -156,9 +159,6 @@ pub enum Fault {
     /// The record's body is not what its resource manager writes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The record's data for the block is too short.
-    #[error(transparent)]
-    Truncated(#[from] Truncated),
     /// The image gives no page.
     #[error(transparent)]
     Image(#[from] ImageError),

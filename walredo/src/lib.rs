@@ -10,7 +10,11 @@ mod heap2;
 mod mask;
 mod page;
 mod redo;
+mod sequence;
+#[cfg(test)]
+mod testing;
 mod tuple;
+mod verify;
 mod vm;
 mod xlog;
 
@@ -19,3 +23,4 @@ pub use error::{Fault, RecordId, RedoError};
 pub use mask::mask;
 pub use page::{header_plausible, heap_free_space, is_new, is_zero, page_lsn};
 pub use redo::{Applied, redo};
+pub use verify::{BlockCounts, Difference, RecordKind, Verifier};

@@ -6,7 +6,7 @@ use walrecord::{BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules
 use crate::error::{Fault, RecordId, RedoError};
 use crate::page;
 use crate::tuple::Tid;
-use crate::{generic, heap, heap2, vm, xlog};
+use crate::{generic, heap, heap2, sequence, vm, xlog};
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,6 +170,7 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
         Rmgr::Heap => heap::redo,
         Rmgr::Heap2 => heap2::redo,
         Rmgr::Xlog => xlog::redo,
+        Rmgr::Sequence => sequence::redo,
         Rmgr::Generic => generic::redo,
         _ => return Err(Refusal::Unsupported),
     })
@@ -196,7 +197,11 @@ fn edit_unnamed(
 ) -> Result<Edit, Refusal> {
     let edit = match (rmgr, tag.fork) {
         (Rmgr::Heap | Rmgr::Heap2, ForkNumber::Vm) => vm::redo_unnamed(page, record, tag)?,
+        (Rmgr::Storage, ForkNumber::Vm) => vm::redo_truncation(page, record, tag)?,
         _ => None,
     };
     edit.ok_or(Refusal::Untouched)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,8 +16,8 @@ pub(crate) use compact::{
 pub(crate) use header::{ALL_VISIBLE, CHECKSUM, prune_xid};
 pub(crate) use header::{
     HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, PAGE_SIZE_AND_VERSION, check_header, clear_flag, flags,
-    init, lower, set_flag, set_lower, set_lsn, set_prunable, set_prune_xid, set_upper,
-    special, special_range, upper,
+    init, lower, set_flag, set_lower, set_lsn, set_prunable, set_prune_xid, set_upper, special,
+    special_range, upper,
 };
 pub use header::{header_plausible, is_new, is_zero, page_lsn};
 pub(crate) use item::{
