@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use walrecord::{Lsn, PageKey, RmgrId};
+use walrecord::rmgr::BodyError;
+use walrecord::{ImageError, Lsn, PageKey, Record, RmgrId, Truncated};
 
 /// A record that cannot be applied to a page. The page's bytes are unspecified afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,17 @@ pub struct RecordId {
     pub rmgr: RmgrId,
     /// Its opcode: the high four bits of the flag byte.
     pub info: u8,
+}
+
+impl RecordId {
+    pub(crate) const fn of(record: &Record<'_>) -> RecordId {
+        RecordId {
+            start: record.start,
+            end: record.end,
+            rmgr: record.header.rmgr,
+            info: record.info(),
+        }
+    }
 }
 
 impl fmt::Display for RecordId {
@@ -141,7 +153,13 @@ pub enum Fault {
     /// The record lacks a part that redo of this page needs.
     #[error("the record has no {0}")]
     Missing(&'static str),
-    /// The record's body is too short.
+    /// The record's body is not what its resource manager writes.
     #[error(transparent)]
-    Body(#[from] walrecord::Truncated),
+    Body(#[from] BodyError),
+    /// The record's data for the block is too short.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+    /// The image gives no page.
+    #[error(transparent)]
+    Image(#[from] ImageError),
 }

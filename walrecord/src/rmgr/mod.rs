@@ -1,7 +1,19 @@
 //! Resource managers: their numbers here, their record bodies one module each
 //! (access/rmgrlist.h; the same list in 14 to 18).
 
+mod body;
+pub mod btree;
+pub mod clog;
+pub mod commit_ts;
+pub mod heap;
+pub mod heap2;
+pub mod multixact;
+pub mod standby;
+pub mod visibility;
+pub mod xact;
 pub mod xlog;
+
+pub use body::{BodyError, LeArray, LeItem, LeIter};
 
 use std::fmt;
 
