@@ -10,9 +10,7 @@ use walrecord::rmgr::heap::{
 use crate::error::Fault;
 use crate::page;
 use crate::redo::{Context, Edit};
-use crate::tuple::{
-    NewTuple, TUPLE_HEADER_SIZE, Tid, TupleHeader, columns_range, tuple_range,
-};
+use crate::tuple::{NewTuple, TUPLE_HEADER_SIZE, Tid, TupleHeader, columns_range, tuple_range};
 
 /// Edits a heap page as the record says.
 pub(crate) fn redo(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault> {
@@ -31,11 +29,7 @@ pub(crate) fn redo(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault>
 
 /// Makes an empty heap page if the record says so. The block reference must say the same: Postgres
 /// panics otherwise.
-pub(crate) fn init_if(
-    page: &mut Page,
-    cx: &Context<'_, '_>,
-    init_page: bool,
-) -> Result<(), Fault> {
+pub(crate) fn init_if(page: &mut Page, cx: &Context<'_, '_>, init_page: bool) -> Result<(), Fault> {
     if init_page != cx.block.will_init {
         return Err(Fault::Value {
             what: "will-init flag of the block",
@@ -90,10 +84,10 @@ fn redo_delete(page: &mut Page, cx: &Context<'_, '_>, delete: &Delete<'_>) -> Re
 
 /// Block 0 gets the new tuple, block 1 holds the old one; without a block 1 both are on block 0, and
 /// then the old one is changed first.
-fn redo_update(
+fn redo_update<'r>(
     page: &mut Page,
-    cx: &Context<'_, '_>,
-    update: &Update<'_>,
+    cx: &Context<'_, 'r>,
+    update: &Update<'r>,
     hot: bool,
 ) -> Result<(), Fault> {
     let one_page = cx.record.block(1).is_none();
@@ -116,10 +110,10 @@ fn redo_update(
 }
 
 /// Points the old tuple at the new one. Gives the place of the old tuple.
-fn mark_updated(
+fn mark_updated<'r>(
     page: &mut Page,
-    cx: &Context<'_, '_>,
-    update: &Update<'_>,
+    cx: &Context<'_, 'r>,
+    update: &Update<'r>,
     new: Tid,
     hot: bool,
 ) -> Result<Range<usize>, Fault> {
@@ -139,10 +133,10 @@ fn mark_updated(
 
 /// Adds the new tuple. What it has in common with the old one at either end comes from there, which
 /// happens only if both are on this page.
-fn add_updated(
+fn add_updated<'r>(
     page: &mut Page,
-    cx: &Context<'_, '_>,
-    update: &Update<'_>,
+    cx: &Context<'_, 'r>,
+    update: &Update<'r>,
     tid: Tid,
     old: Option<Range<usize>>,
 ) -> Result<(), Fault> {
@@ -236,7 +230,11 @@ pub(crate) fn redo_lock_updated(page: &mut Page, lock: Lock) -> Result<(), Fault
     Ok(())
 }
 
-fn redo_inplace(page: &mut Page, cx: &Context<'_, '_>, inplace: &Inplace<'_>) -> Result<(), Fault> {
+fn redo_inplace<'r>(
+    page: &mut Page,
+    cx: &Context<'_, 'r>,
+    inplace: &Inplace<'r>,
+) -> Result<(), Fault> {
     let content = inplace.content(cx.record)?;
     let tuple = tuple_range(page, inplace.offnum)?;
     let columns = columns_range(page, &tuple)?;

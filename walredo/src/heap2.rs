@@ -107,10 +107,10 @@ fn set_all_visible(page: &mut Page, rules: &RedoRules) -> Edit {
     }
 }
 
-fn redo_multi_insert(
+fn redo_multi_insert<'r>(
     page: &mut Page,
-    cx: &Context<'_, '_>,
-    insert: &MultiInsert<'_>,
+    cx: &Context<'_, 'r>,
+    insert: &MultiInsert<'r>,
 ) -> Result<(), Fault> {
     init_if(page, cx, insert.init_page)?;
     for numbered in insert.tuples(cx.record)? {

@@ -4,9 +4,20 @@
 
 mod checksum;
 mod error;
+mod generic;
+mod heap;
+mod heap2;
+mod mask;
 mod page;
 mod redo;
+mod tuple;
+mod verify;
+mod vm;
+mod xlog;
 
 pub use checksum::{page_checksum, set_checksum};
 pub use error::{Fault, RecordId, RedoError};
+pub use mask::mask;
 pub use page::{header_plausible, heap_free_space, page_lsn};
+pub use redo::{Applied, redo};
+pub use verify::{BlockCounts, Difference, RecordKind, Verifier};

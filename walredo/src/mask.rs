@@ -28,7 +28,10 @@ pub fn mask(page: &mut Page, tag: &BlockTag, rmgr: Rmgr) {
 /// Header fields that are hints (`mask_page_hint_bits`).
 fn mask_hints(page: &mut Page) {
     page::set_prune_xid(page, 0);
-    page::clear_flag(page, page::PAGE_FULL | page::HAS_FREE_LINES | page::ALL_VISIBLE);
+    page::clear_flag(
+        page,
+        page::PAGE_FULL | page::HAS_FREE_LINES | page::ALL_VISIBLE,
+    );
 }
 
 /// Bytes between line pointers and items (`mask_unused_space`).

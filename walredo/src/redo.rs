@@ -6,7 +6,7 @@ use walrecord::{BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules
 use crate::error::{Fault, RecordId, RedoError};
 use crate::page;
 use crate::tuple::Tid;
-use crate::{generic, heap, heap2, sequence, vm, xlog};
+use crate::{generic, heap, heap2, vm, xlog};
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -128,11 +128,7 @@ fn apply(
 }
 
 /// A page that the record refers to. An image comes first, then initialisation, then the LSN test.
-fn apply_to_named(
-    page: &mut Page,
-    rmgr: Rmgr,
-    cx: &Context<'_, '_>,
-) -> Result<Applied, Refusal> {
+fn apply_to_named(page: &mut Page, rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Applied, Refusal> {
     if let Some(image) = cx.block.apply_image() {
         if edits_restored_page(rmgr, cx) {
             return Err(Refusal::Unsupported);
@@ -174,7 +170,6 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
         Rmgr::Heap => heap::redo,
         Rmgr::Heap2 => heap2::redo,
         Rmgr::Xlog => xlog::redo,
-        Rmgr::Sequence => sequence::redo,
         Rmgr::Generic => generic::redo,
         _ => return Err(Refusal::Unsupported),
     })
@@ -201,7 +196,6 @@ fn edit_unnamed(
 ) -> Result<Edit, Refusal> {
     let edit = match (rmgr, tag.fork) {
         (Rmgr::Heap | Rmgr::Heap2, ForkNumber::Vm) => vm::redo_unnamed(page, record, tag)?,
-        (Rmgr::Storage, ForkNumber::Vm) => vm::redo_truncation(page, record, tag)?,
         _ => None,
     };
     edit.ok_or(Refusal::Untouched)

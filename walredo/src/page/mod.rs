@@ -11,7 +11,9 @@ mod index;
 mod item;
 
 pub(crate) use add::{Placement, add_item, reserve_item};
-pub(crate) use compact::{CompactItem, Compaction, repair_fragmentation, truncate_line_pointers};
+pub(crate) use compact::{
+    Compaction, TrailingPointers, repair_fragmentation, truncate_line_pointers,
+};
 pub(crate) use header::{ALL_VISIBLE, CHECKSUM, prune_xid};
 pub(crate) use header::{
     HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, PAGE_SIZE_AND_VERSION, check_header, clear_flag, flags,
