@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod btree;
 mod checksum;
 mod error;
 mod generic;
@@ -10,6 +11,7 @@ mod heap2;
 mod mask;
 mod page;
 mod redo;
+mod slru;
 mod tuple;
 mod verify;
 mod vm;

@@ -40,7 +40,9 @@ pub(super) fn add_with_tid(
 /// the one with the highest line pointer first (`_bt_restore_page`, nbtxlog.c). Postgres adds them
 /// back to front, which puts the bytes where they were: as one run at the end of the page.
 pub(super) fn restore_items(page: &mut Page, items: Items<'_>) -> Result<(), Fault> {
-    let (count, total) = items.fold((0, 0), |(count, total), item| (count + 1, total + item.len()));
+    let (count, total) = items.fold((0, 0), |(count, total), item| {
+        (count + 1, total + item.len())
+    });
     let special = usize::from(page::special(page));
     let lower = HEADER_SIZE + count * ITEM_ID_SIZE;
     let upper = special.checked_sub(total).filter(|upper| lower <= *upper);

@@ -4,6 +4,7 @@
 mod dedup;
 mod delete;
 mod insert;
+mod mask;
 mod meta;
 mod opaque;
 mod split;
@@ -13,7 +14,7 @@ mod unlink;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use opaque::{HAS_GARBAGE, LEAF, SPLIT_END};
+pub(crate) use mask::mask;
 
 use walrecord::rmgr::btree::{
     BtreeRecord, DeletionCounts, MarkPageHalfDead, Metadata, NewRoot, UnlinkPage,
@@ -25,16 +26,15 @@ use crate::error::Fault;
 use crate::page::{Placement, add_item};
 use crate::redo::{Context, Edit};
 
-/// Bytes of a B-tree page's special area.
-pub(crate) const SPECIAL_SIZE: usize = opaque::SIZE;
-
 /// Applies a record of resource manager Btree to the page of `cx.block`.
 pub(crate) fn redo(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault> {
     let record = cx.record;
     let id = cx.block.id;
     match (BtreeRecord::decode(record)?, id) {
         (
-            BtreeRecord::InsertLeaf(it) | BtreeRecord::InsertUpper(it) | BtreeRecord::InsertMeta(it),
+            BtreeRecord::InsertLeaf(it)
+            | BtreeRecord::InsertUpper(it)
+            | BtreeRecord::InsertMeta(it),
             0,
         ) => add_item(page, it.offnum, it.item(record)?, Placement::Shift)?,
         (BtreeRecord::InsertUpper(_) | BtreeRecord::InsertMeta(_), 1) => finish_split(page)?,

@@ -28,9 +28,9 @@ pub(super) const META: u16 = 1 << 3;
 /// Empty, without a downlink, still in the sibling chain (`BTP_HALF_DEAD`).
 pub(super) const HALF_DEAD: u16 = 1 << 4;
 /// The last right half of splits that one vacuum saw (`BTP_SPLIT_END`). Never logged.
-pub(crate) const SPLIT_END: u16 = 1 << 5;
+pub(super) const SPLIT_END: u16 = 1 << 5;
 /// Some line pointers may be dead (`BTP_HAS_GARBAGE`). Never logged, cleared by redo.
-pub(crate) const HAS_GARBAGE: u16 = 1 << 6;
+pub(super) const HAS_GARBAGE: u16 = 1 << 6;
 /// The right sibling's downlink is missing (`BTP_INCOMPLETE_SPLIT`).
 pub(super) const INCOMPLETE_SPLIT: u16 = 1 << 7;
 /// A deleted page that stores a 64-bit transaction id (`BTP_HAS_FULLXID`).

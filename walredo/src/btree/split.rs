@@ -52,7 +52,10 @@ pub(super) fn redo(
 
 fn block(cx: &Context<'_, '_>, id: u8) -> Result<BlockNumber, Fault> {
     let block = cx.record.block(id);
-    Ok(block.ok_or(Fault::Missing("reference to the other half"))?.tag.block)
+    Ok(block
+        .ok_or(Fault::Missing("reference to the other half"))?
+        .tag
+        .block)
 }
 
 fn leaf_flag(split: &Split) -> u16 {
@@ -82,7 +85,11 @@ fn make_left(
     }
     let new_at = (new_item == Half::Left).then_some(split.new_item);
     let posting_at = (split.posting_offset != 0).then(|| split.new_item.wrapping_sub(1));
-    let first = if opaque::is_rightmost(&left.old)? { 1 } else { 2 };
+    let first = if opaque::is_rightmost(&left.old)? {
+        1
+    } else {
+        2
+    };
     for offset in first..split.first_right {
         if posting_at == Some(offset) {
             new.tid = left.add_split_posting(offset, split.posting_offset, new.tid)?;

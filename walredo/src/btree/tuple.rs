@@ -23,7 +23,7 @@ const COUNT_MASK: u16 = 0x0FFF;
 /// The largest tuple of a page, bytes (`BTMaxItemSize`): a page must have room for three.
 pub(super) const MAX_SIZE: usize = {
     let reserved = max_align(HEADER_SIZE + 3 * ITEM_ID_SIZE + 3 * TID);
-    (PAGE_SIZE - reserved - super::opaque::SIZE) / 3 & !7
+    ((PAGE_SIZE - reserved - super::opaque::SIZE) / 3) & !7
 };
 
 /// A tuple on a page or in a record, cut to the size that it states.
@@ -67,7 +67,9 @@ impl<'a> Tuple<'a> {
 
     /// The heap TID field, whatever it means in this tuple.
     pub(super) fn tid(self) -> [u8; TID] {
-        [self.0[0], self.0[1], self.0[2], self.0[3], self.0[4], self.0[5]]
+        [
+            self.0[0], self.0[1], self.0[2], self.0[3], self.0[4], self.0[5],
+        ]
     }
 
     /// Where the posting list lies; none in a tuple without one (`BTreeTupleIsPosting`).
@@ -99,9 +101,10 @@ impl<'a> Tuple<'a> {
     /// The key with the header, and the heap TIDs: of the posting list, or the only one.
     pub(super) fn key_and_tids(self) -> Result<(&'a [u8], &'a [u8]), Fault> {
         Ok(match self.posting()? {
-            Some(Posting { key_size, count }) => {
-                (&self.0[..key_size], &self.0[key_size..key_size + count * TID])
-            }
+            Some(Posting { key_size, count }) => (
+                &self.0[..key_size],
+                &self.0[key_size..key_size + count * TID],
+            ),
             None => (self.0, &self.0[..TID]),
         })
     }
@@ -109,7 +112,11 @@ impl<'a> Tuple<'a> {
 
 /// Bytes of a tuple made of a key and `count` heap TIDs (`_bt_form_posting`).
 pub(super) const fn formed_size(key_size: usize, count: usize) -> usize {
-    if count > 1 { max_align(key_size + count * TID) } else { key_size }
+    if count > 1 {
+        max_align(key_size + count * TID)
+    } else {
+        key_size
+    }
 }
 
 /// Turns the copied key at the start of `tuple` into the header of a tuple of that slice's length
@@ -134,11 +141,7 @@ pub(super) fn set_form(tuple: &mut [u8], key_size: usize, count: usize) -> &mut 
 ///
 /// # Errors
 /// If `tuple` has no posting list, or `at` is not inside it.
-pub(super) fn swap_posting(
-    tuple: &mut [u8],
-    at: u16,
-    new: [u8; TID],
-) -> Result<[u8; TID], Fault> {
+pub(super) fn swap_posting(tuple: &mut [u8], at: u16, new: [u8; TID]) -> Result<[u8; TID], Fault> {
     let at = usize::from(at);
     let error = |count: usize| Fault::Value {
         what: "the place of a new heap TID in a posting list",
@@ -174,7 +177,10 @@ pub(super) fn without_tids(
         expected: count as u64,
     };
     let Posting { key_size, count } = tuple.posting()?.ok_or(error(0))?;
-    let left = count.checked_sub(removed).filter(|left| *left > 0).ok_or(error(count))?;
+    let left = count
+        .checked_sub(removed)
+        .filter(|left| *left > 0)
+        .ok_or(error(count))?;
     let size = formed_size(key_size, left);
     let formed = out.get_mut(..size).ok_or(error(count))?;
     formed.fill(0);
