@@ -7,6 +7,7 @@
 mod add;
 mod compact;
 mod header;
+mod index;
 mod item;
 
 pub(crate) use add::{Placement, add_item, reserve_item};
@@ -20,6 +21,7 @@ pub(crate) use header::{
     special_range, upper,
 };
 pub use header::{header_plausible, is_new, is_zero, page_lsn};
+pub(crate) use index::{delete_item, delete_items, overwrite_item, start_over};
 pub(crate) use item::{
     ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_range, max_offset, normal_item_range, set_item_id,
 };
