@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod btree;
 mod checksum;
 mod error;
 mod generic;
@@ -11,6 +12,7 @@ mod mask;
 mod page;
 mod redo;
 mod sequence;
+mod slru;
 #[cfg(test)]
 mod testing;
 mod tuple;

@@ -4,6 +4,7 @@
 
 use walrecord::{BlockTag, ForkNumber, Lsn, Page, Rmgr};
 
+use crate::btree;
 use crate::page::{self, ItemFlag};
 use crate::tuple::{self, Tid, TupleHeader};
 
@@ -20,18 +21,29 @@ pub fn mask(page: &mut Page, tag: &BlockTag, rmgr: Rmgr) {
     match (rmgr, tag.fork) {
         (_, ForkNumber::Vm | ForkNumber::Fsm) => return,
         (Rmgr::Heap | Rmgr::Heap2, _) => mask_heap(page, tag),
+        (Rmgr::Btree, _) => btree::mask(page),
         _ => {}
     }
     mask_hole(page);
 }
 
 /// Header fields that are hints (`mask_page_hint_bits`).
-fn mask_hints(page: &mut Page) {
+pub(crate) fn mask_hints(page: &mut Page) {
     page::set_prune_xid(page, 0);
     page::clear_flag(
         page,
         page::PAGE_FULL | page::HAS_FREE_LINES | page::ALL_VISIBLE,
     );
+}
+
+/// Flags of line pointers in use: dead entries are marked without a record (`mask_lp_flags`).
+pub(crate) fn mask_item_flags(page: &mut Page) {
+    for offset in 1..=page::max_offset(page) {
+        if let Ok(id) = page::item_id(page, offset) {
+            // The line pointer exists: it was read.
+            let _ = page::set_item_id(page, offset, id.with_flag(ItemFlag::Unused));
+        }
+    }
 }
 
 /// Bytes between line pointers and items (`mask_unused_space`).

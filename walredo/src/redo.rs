@@ -6,7 +6,7 @@ use walrecord::{BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules
 use crate::error::{Fault, RecordId, RedoError};
 use crate::page;
 use crate::tuple::Tid;
-use crate::{generic, heap, heap2, sequence, vm, xlog};
+use crate::{btree, generic, heap, heap2, sequence, slru, vm, xlog};
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,12 +56,7 @@ impl<F: Into<Fault>> From<F> for Refusal {
     }
 }
 
-impl<'r> Context<'_, 'r> {
-    /// The block's own data.
-    pub(crate) fn data(&self) -> Result<&'r [u8], Fault> {
-        self.block.data.ok_or(Fault::Missing("data for this block"))
-    }
-
+impl Context<'_, '_> {
     /// The address of a tuple on this page.
     pub(crate) fn tid(&self, offset: u16) -> Tid {
         Tid {
@@ -105,8 +100,14 @@ fn apply(
     let RmgrId::BuiltIn(rmgr) = record.header.rmgr else {
         return Err(Refusal::Unsupported);
     };
-    let PageKey::Block(tag) = key else {
-        return Err(Refusal::Unsupported);
+    let tag = match key {
+        PageKey::Block(tag) => tag,
+        PageKey::Slru(key) => {
+            return match slru::redo(page, rmgr, record, *key, rules)? {
+                Edit::None => Err(Refusal::Untouched),
+                Edit::Changed | Edit::KeepLsn => Ok(Applied::Changed),
+            };
+        }
     };
     match record.blocks().iter().find(|block| block.tag == *tag) {
         Some(block) => {
@@ -169,6 +170,7 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
         Rmgr::Heap | Rmgr::Heap2 if cx.block.tag.fork == ForkNumber::Vm => vm::redo_named,
         Rmgr::Heap => heap::redo,
         Rmgr::Heap2 => heap2::redo,
+        Rmgr::Btree => btree::redo,
         Rmgr::Xlog => xlog::redo,
         Rmgr::Sequence => sequence::redo,
         Rmgr::Generic => generic::redo,

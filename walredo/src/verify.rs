@@ -197,7 +197,7 @@ impl Verifier {
         let is_new_map = tag.fork == ForkNumber::Vm && self.created.contains(&tag.rel);
         let page = match self.pages.entry(tag) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) if from_nothing => entry.insert(Box::new(ZERO_PAGE)),
+            Entry::Vacant(entry) if from_nothing || is_new_map => entry.insert(Box::new(ZERO_PAGE)),
             Entry::Vacant(_) => {
                 let seeded = self.seed(record, block);
                 self.count(record, |counts| match seeded {
