@@ -39,27 +39,43 @@ pub enum RedoError {
     },
 }
 
-/// Names a record in messages: where it starts and ends, and its kind. Printed
+/// Names a record in messages: its kind, where it starts and ends. Printed
 /// `Heap/UPDATE at 0/16E2408 (ends 0/16E2448)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordId {
+    /// What it is.
+    pub kind: RecordKind,
     /// Where it starts.
     pub start: Lsn,
     /// Where it ends.
     pub end: Lsn,
-    /// Its resource manager.
+}
+
+/// The kind of a record. Printed `Heap/INSERT+INIT`, or `Heap/0x80` if the opcode has no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKind {
+    /// The resource manager.
     pub rmgr: RmgrId,
-    /// Its opcode: the high four bits of the flag byte.
+    /// The opcode: the high four bits of the flag byte.
     pub info: u8,
-    /// Its kind, as `pg_waldump` prints it; none if the opcode has no name.
+    /// The opcode's name, as `pg_waldump` of the version prints it.
     pub name: Option<&'static str>,
 }
 
 impl RecordId {
     pub(crate) fn of(record: &Record<'_>) -> RecordId {
         RecordId {
+            kind: RecordKind::of(record),
             start: record.start,
             end: record.end,
+        }
+    }
+}
+
+impl RecordKind {
+    /// The kind of a record.
+    pub fn of(record: &Record<'_>) -> RecordKind {
+        RecordKind {
             rmgr: record.header.rmgr,
             info: record.info(),
             name: record_name(record),
@@ -69,11 +85,16 @@ impl RecordId {
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {} (ends {})", self.kind, self.start, self.end)
+    }
+}
+
+impl fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.name {
-            Some(name) => write!(f, "{}/{name}", self.rmgr)?,
-            None => write!(f, "{}/{:#04x}", self.rmgr, self.info)?,
+            Some(name) => write!(f, "{}/{name}", self.rmgr),
+            None => write!(f, "{}/{:#04x}", self.rmgr, self.info),
         }
-        write!(f, " at {} (ends {})", self.start, self.end)
     }
 }
 

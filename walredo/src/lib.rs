@@ -21,8 +21,8 @@ mod vm;
 mod xlog;
 
 pub use checksum::{clear_checksum, page_checksum, set_checksum, stored_checksum};
-pub use error::{Fault, RecordId, RedoError};
+pub use error::{Fault, RecordId, RecordKind, RedoError};
 pub use mask::mask;
 pub use page::{header_plausible, heap_free_space, is_new, is_zero, page_lsn};
 pub use redo::{Applied, redo};
-pub use verify::{BlockCounts, Difference, RecordKind, Verifier};
+pub use verify::{BlockCounts, Difference, Verifier};

@@ -56,12 +56,7 @@ impl<F: Into<Fault>> From<F> for Refusal {
     }
 }
 
-impl<'r> Context<'_, 'r> {
-    /// The block's own data.
-    pub(crate) fn data(&self) -> Result<&'r [u8], Fault> {
-        self.block.data.ok_or(Fault::Missing("data for this block"))
-    }
-
+impl Context<'_, '_> {
     /// The address of a tuple on this page.
     pub(crate) fn tid(&self, offset: u16) -> Tid {
         Tid {

@@ -24,7 +24,7 @@ pub(crate) const HEADER_SIZE: usize = PRUNE_XID + 4;
 const _: () = assert!(HEADER_SIZE == 24);
 
 /// `pd_pagesize_version` of every supported version: page size and layout version 4.
-pub(crate) const PAGE_SIZE_AND_VERSION: u16 = PAGE_SIZE as u16 | 4;
+const PAGE_SIZE_AND_VERSION: u16 = PAGE_SIZE as u16 | 4;
 
 /// There may be unused line pointers (`PD_HAS_FREE_LINES`).
 pub(crate) const HAS_FREE_LINES: u16 = 0x0001;
