@@ -12,6 +12,8 @@ mod mask;
 mod page;
 mod redo;
 mod slru;
+#[cfg(test)]
+mod testing;
 mod tuple;
 mod verify;
 mod vm;

@@ -207,3 +207,6 @@ fn edit_unnamed(
     };
     edit.ok_or(Refusal::Untouched)
 }
+
+#[cfg(test)]
+mod tests;
