@@ -1,1 +1,45 @@
-//! The versioned page store: every version of every page, on disk
+//! The versioned page store: every version of every page of a PostgreSQL cluster, on disk.
+//!
+//! A [`Store`] is a directory of timelines. A [`Timeline`] takes WAL in as bytes
+//! ([`Timeline::append`]), keeps it as ordinary segment files, indexes it in the background, and
+//! writes the index out as immutable layer files. A [`Snapshot`] of it at one LSN gives pages and
+//! metadata. An [`ImportWriter`] begins a timeline from a base backup.
+//!
+//! ```text
+//! append ── WAL files ── indexer ── open layer ── frozen ── delta layer files
+//!                                        │           │              │
+//! import ── image layer files ───────────┴── reads ──┴──────────────┘
+//! ```
+//!
+//! What it is not: it knows nothing of sockets, of replication, or of object storage. Everything is
+//! blocking; the threads are a timeline's own. All file access goes through [`storage::Storage`].
+
+mod block_cache;
+mod config;
+mod error;
+mod key;
+mod layer;
+mod manifest;
+mod meta;
+mod open;
+pub mod storage;
+mod store;
+mod timeline;
+mod wal;
+
+pub use block_cache::{BlockCache, BlockCacheStats};
+pub use config::StoreConfig;
+pub use error::{ReadError, StoreError};
+pub use key::{KEY_SIZE, Key, KeyError, KeyKind};
+pub use layer::{
+    Compression, Damage, EntryKind, EntryRef, Layer, LayerError, LayerId, LayerKind, LayerOptions,
+    LayerSummary, LayerWriter, Scan,
+};
+pub use meta::{ControlState, MetaError};
+pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
+pub use store::Store;
+pub use timeline::{
+    ForkSize, ImportParams, ImportWriter, Progress, ReadStats, Snapshot, Timeline, TimelineInfo,
+    TimelineSizes, WaitError,
+};
+pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -5,12 +5,20 @@
 //! pages it changes. A store indexes by the first and versions the second; `walredo` then rebuilds a
 //! page from the records that touched it.
 
+mod blocks;
+mod meta;
+mod slru;
+#[cfg(test)]
+mod tests;
+
+use crate::record::Record;
+use crate::rmgr::{BodyError, Rmgr, RmgrId};
 use crate::rules::RedoRules;
 use crate::types::{
     BlockNumber, ForkNumber, Lsn, Oid, PageKey, PgTime, PgTimelineId, RelFileLocator, SlruKind, Xid,
 };
 
-/// State that decides what some records do.
+/// State that decides what some records do, as it is **before** the record.
 #[derive(Clone, Copy, Debug)]
 pub struct EffectContext {
     /// The rule set in force.
@@ -43,7 +51,8 @@ pub enum PageTouch {
     /// The page is replaced by an image (redo may edit it further); the fork is extended to hold it.
     Image,
     /// A change that creates fork and page if they are missing: the page then starts from an empty
-    /// initialised page (visibility map) or zeros (SLRU). The record does not name the page.
+    /// initialised page (visibility map) or zeros (SLRU). The record does not name the page, except
+    /// for the visibility map's page of HEAP2/VISIBLE.
     Implicit,
     /// A change that is made only if the page exists already (the last visibility-map page kept by
     /// a truncation).
@@ -230,4 +239,64 @@ pub enum MetaEffect<'a> {
         /// The origin.
         origin: u16,
     },
+}
+
+/// A record whose effects cannot be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EffectError {
+    /// The record's body is not what its resource manager writes.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// Two block references of the record name one page. No resource manager does that
+    /// (`XLogRegisterBuffer`), and redo of such a record is not defined.
+    #[error("block {tag} is referred to twice")]
+    DuplicateBlock {
+        /// The page.
+        tag: crate::types::BlockTag,
+    },
+}
+
+/// Tells all that a record does, one effect at a time. Page effects come first, then the others in
+/// the order in which redo makes them.
+///
+/// A page effect means that redo of the record can change the page; whether it does (LSN test) is
+/// for `walredo` to see. Block references that redo does not change, such as hash index pages that
+/// are only locked, and hints without an image, are left out. Redo's heuristic updates of the free
+/// space map are no effects; of a truncation only the map's length is told, not the slots that become
+/// zero on its last page. An extension's record touches the blocks that it names.
+///
+/// # Errors
+/// If the record's body cannot be decoded. Effects told before that are void.
+#[inline]
+pub fn effects<'a, F>(
+    record: &Record<'a>,
+    context: &EffectContext,
+    sink: &mut F,
+) -> Result<(), EffectError>
+where
+    F: FnMut(Effect<'a>) + ?Sized,
+{
+    blocks::named(record, sink)?;
+    match record.header.rmgr {
+        RmgrId::BuiltIn(Rmgr::Heap | Rmgr::Heap2) => blocks::visibility(record, sink)?,
+        RmgrId::BuiltIn(Rmgr::Transaction) => return meta::transaction(record, context, sink),
+        RmgrId::BuiltIn(Rmgr::MultiXact) => return meta::multixact(record, context, sink),
+        // Records of these touch only the blocks that they name, or nothing.
+        RmgrId::BuiltIn(
+            Rmgr::Btree
+            | Rmgr::Hash
+            | Rmgr::Gin
+            | Rmgr::Gist
+            | Rmgr::SpGist
+            | Rmgr::Brin
+            | Rmgr::Sequence
+            | Rmgr::Generic
+            | Rmgr::Standby
+            | Rmgr::LogicalMessage,
+        )
+        | RmgrId::Custom(_) => {}
+        RmgrId::BuiltIn(rmgr) => meta::other(rmgr, record, context, sink)?,
+    }
+    meta::xid_used(record.header.xid, [], sink);
+    Ok(())
 }

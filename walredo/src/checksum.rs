@@ -73,6 +73,16 @@ pub fn set_checksum(page: &mut Page, block: BlockNumber) {
     }
 }
 
+/// The checksum that a page carries (`pd_checksum`); zero if it has none.
+pub fn stored_checksum(page: &Page) -> u16 {
+    u16::from_le_bytes([page[CHECKSUM], page[CHECKSUM + 1]])
+}
+
+/// Takes the checksum off a page, as a cluster without checksums has it.
+pub fn clear_checksum(page: &mut Page) {
+    page[CHECKSUM..CHECKSUM + 2].fill(0);
+}
+
 /// One round of every lane. Lanes do not depend on one another, which lets them run in vector
 /// registers.
 #[inline(always)]

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use walrecord::rmgr::BodyError;
-use walrecord::{ImageError, Lsn, PageKey, Record, RmgrId, Truncated};
+use walrecord::rmgr::{BodyError, record_name};
+use walrecord::{ImageError, Lsn, PageKey, Record, RmgrId};
 
 /// A record that cannot be applied to a page. The page's bytes are unspecified afterwards.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,38 +39,62 @@ pub enum RedoError {
     },
 }
 
-/// Names a record in messages: where it starts and ends, and its kind. Printed
-/// `Heap 0x20 at 0/16E2408 (ends 0/16E2448)`.
+/// Names a record in messages: its kind, where it starts and ends. Printed
+/// `Heap/UPDATE at 0/16E2408 (ends 0/16E2448)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordId {
+    /// What it is.
+    pub kind: RecordKind,
     /// Where it starts.
     pub start: Lsn,
     /// Where it ends.
     pub end: Lsn,
-    /// Its resource manager.
+}
+
+/// The kind of a record. Printed `Heap/INSERT+INIT`, or `Heap/0x80` if the opcode has no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RecordKind {
+    /// The resource manager.
     pub rmgr: RmgrId,
-    /// Its opcode: the high four bits of the flag byte.
+    /// The opcode: the high four bits of the flag byte.
     pub info: u8,
+    /// The opcode's name, as `pg_waldump` of the version prints it.
+    pub name: Option<&'static str>,
 }
 
 impl RecordId {
-    pub(crate) const fn of(record: &Record<'_>) -> RecordId {
+    pub(crate) fn of(record: &Record<'_>) -> RecordId {
         RecordId {
+            kind: RecordKind::of(record),
             start: record.start,
             end: record.end,
+        }
+    }
+}
+
+impl RecordKind {
+    /// The kind of a record.
+    pub fn of(record: &Record<'_>) -> RecordKind {
+        RecordKind {
             rmgr: record.header.rmgr,
             info: record.info(),
+            name: record_name(record),
         }
     }
 }
 
 impl fmt::Display for RecordId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {:#04x} at {} (ends {})",
-            self.rmgr, self.info, self.start, self.end
-        )
+        write!(f, "{} at {} (ends {})", self.kind, self.start, self.end)
+    }
+}
+
+impl fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name {
+            Some(name) => write!(f, "{}/{name}", self.rmgr),
+            None => write!(f, "{}/{:#04x}", self.rmgr, self.info),
+        }
     }
 }
 
@@ -156,9 +180,6 @@ pub enum Fault {
     /// The record's body is not what its resource manager writes.
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// The record's data for the block is too short.
-    #[error(transparent)]
-    Truncated(#[from] Truncated),
     /// The image gives no page.
     #[error(transparent)]
     Image(#[from] ImageError),

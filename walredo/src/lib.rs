@@ -11,6 +11,7 @@ mod heap2;
 mod mask;
 mod page;
 mod redo;
+mod sequence;
 mod slru;
 #[cfg(test)]
 mod testing;
@@ -19,9 +20,9 @@ mod verify;
 mod vm;
 mod xlog;
 
-pub use checksum::{page_checksum, set_checksum};
-pub use error::{Fault, RecordId, RedoError};
+pub use checksum::{clear_checksum, page_checksum, set_checksum, stored_checksum};
+pub use error::{Fault, RecordId, RecordKind, RedoError};
 pub use mask::mask;
-pub use page::{header_plausible, heap_free_space, page_lsn};
+pub use page::{header_plausible, heap_free_space, is_new, is_zero, page_lsn};
 pub use redo::{Applied, redo};
-pub use verify::{BlockCounts, Difference, RecordKind, Verifier};
+pub use verify::{BlockCounts, Difference, Verifier};

@@ -6,7 +6,7 @@ use walrecord::{BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules
 use crate::error::{Fault, RecordId, RedoError};
 use crate::page;
 use crate::tuple::Tid;
-use crate::{btree, generic, heap, heap2, slru, vm, xlog};
+use crate::{btree, generic, heap, heap2, sequence, slru, vm, xlog};
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,12 +56,7 @@ impl<F: Into<Fault>> From<F> for Refusal {
     }
 }
 
-impl<'r> Context<'_, 'r> {
-    /// The block's own data.
-    pub(crate) fn data(&self) -> Result<&'r [u8], Fault> {
-        self.block.data.ok_or(Fault::Missing("data for this block"))
-    }
-
+impl Context<'_, '_> {
     /// The address of a tuple on this page.
     pub(crate) fn tid(&self, offset: u16) -> Tid {
         Tid {
@@ -177,6 +172,7 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
         Rmgr::Heap2 => heap2::redo,
         Rmgr::Btree => btree::redo,
         Rmgr::Xlog => xlog::redo,
+        Rmgr::Sequence => sequence::redo,
         Rmgr::Generic => generic::redo,
         _ => return Err(Refusal::Unsupported),
     })
@@ -203,6 +199,7 @@ fn edit_unnamed(
 ) -> Result<Edit, Refusal> {
     let edit = match (rmgr, tag.fork) {
         (Rmgr::Heap | Rmgr::Heap2, ForkNumber::Vm) => vm::redo_unnamed(page, record, tag)?,
+        (Rmgr::Storage, ForkNumber::Vm) => vm::redo_truncation(page, record, tag)?,
         _ => None,
     };
     edit.ok_or(Refusal::Untouched)

@@ -1,7 +1,7 @@
-//! Redo of sequences (`seq_redo`, commands/sequence.c): each record carries the whole page's content.
+//! Redo of sequences (`seq_redo`, commands/sequence.c): each record carries the page's whole content.
 
 use walrecord::Page;
-use walrecord::rmgr::sequence::SequenceRecord;
+use walrecord::rmgr::sequence::SequenceLog;
 
 use crate::error::Fault;
 use crate::page::{self, Placement};
@@ -13,10 +13,10 @@ const SPECIAL_SIZE: usize = 4;
 
 /// Makes the page anew with the tuple that the record carries.
 pub(crate) fn redo(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault> {
-    let record = SequenceRecord::decode(cx.record)?;
+    let log = SequenceLog::decode(cx.record)?;
     page::init(page, SPECIAL_SIZE);
     let special = page::special_range(page, SPECIAL_SIZE)?.start;
     page[special..special + SPECIAL_SIZE].copy_from_slice(&MAGIC.to_le_bytes());
-    page::add_item(page, 1, record.tuple, Placement::Shift)?;
+    page::add_item(page, 1, log.tuple, Placement::Shift)?;
     Ok(Edit::Changed)
 }

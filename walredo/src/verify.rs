@@ -5,15 +5,15 @@
 //! from the expected versions, so that a fault shows in all that follows. With
 //! `full_page_writes = off` nearly every change is checked.
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
 
-use walrecord::rmgr::visibility::clears;
 use walrecord::{
-    BlockImage, BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules, RmgrId, ZERO_PAGE,
+    BlockImage, BlockRef, BlockTag, Effect, EffectContext, EffectError, ForkNumber, MetaEffect,
+    Page, PageKey, PageTouch, Record, RedoRules, RelFileLocator, RmgrId, ZERO_PAGE, effects,
 };
 
-use crate::error::{RecordId, RedoError};
+use crate::error::{RecordId, RecordKind, RedoError};
 use crate::mask::mask;
 use crate::page::{is_new, page_lsn, set_lsn};
 use crate::redo::{Applied, redo};
@@ -37,9 +37,6 @@ pub struct BlockCounts {
     pub unsupported: u64,
 }
 
-/// Resource manager and opcode of a record.
-pub type RecordKind = (RmgrId, u8);
-
 /// A page that is not what the WAL expects.
 #[derive(Clone, Debug)]
 pub struct Difference {
@@ -62,7 +59,9 @@ const KEPT_DIFFERENCES: usize = 100;
 #[derive(Debug)]
 pub struct Verifier {
     rules: RedoRules,
-    pages: HashMap<BlockTag, Box<Page>>,
+    pages: BTreeMap<BlockTag, Box<Page>>,
+    /// Relations whose whole history is in the WAL: their pages start from nothing.
+    created: HashSet<RelFileLocator>,
     counts: BTreeMap<RecordKind, BlockCounts>,
     differences: Vec<Difference>,
 }
@@ -72,7 +71,8 @@ impl Verifier {
     pub fn new(rules: RedoRules) -> Verifier {
         Verifier {
             rules,
-            pages: HashMap::new(),
+            pages: BTreeMap::new(),
+            created: HashSet::new(),
             counts: BTreeMap::new(),
             differences: Vec::new(),
         }
@@ -100,37 +100,104 @@ impl Verifier {
     }
 
     /// Replays one record and compares the pages that it refers to. Records must come in order.
-    pub fn replay(&mut self, record: &Record<'_>) {
+    /// Pages that it changes without naming them are compared when a record names them.
+    ///
+    /// # Errors
+    /// If the record's body cannot be decoded; nothing is replayed then.
+    pub fn replay(&mut self, record: &Record<'_>) -> Result<(), EffectError> {
+        let context = EffectContext {
+            rules: self.rules,
+            // Says only whether commit records touch pages of commit times, which are not looked at.
+            track_commit_timestamp: false,
+        };
+        let mut unnamed: Vec<(BlockTag, PageTouch)> = Vec::new();
+        let mut changes = Vec::new();
+        effects(record, &context, &mut |effect| match effect {
+            Effect::Page {
+                key: PageKey::Block(tag),
+                touch: touch @ (PageTouch::Implicit | PageTouch::IfPresent),
+            } => unnamed.push((tag, touch)),
+            Effect::Page { .. } => {}
+            Effect::Meta(change) => changes.push(change),
+        })?;
         for block in record.blocks() {
             self.replay_block(record, block);
         }
-        self.replay_unnamed(record);
+        for (tag, touch) in unnamed {
+            self.replay_unnamed(record, tag, touch);
+        }
+        for change in changes {
+            self.change(&change);
+        }
+        Ok(())
     }
 
-    /// Visibility map pages that the record changes without naming them. They are compared when a
-    /// record names them.
-    fn replay_unnamed(&mut self, record: &Record<'_>) {
-        for clear in clears(record).unwrap_or_default() {
-            if clear.registered {
-                continue;
+    fn replay_unnamed(&mut self, record: &Record<'_>, tag: BlockTag, touch: PageTouch) {
+        let known = self.created.contains(&tag.rel) && touch == PageTouch::Implicit;
+        let page = match self.pages.entry(tag) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) if known => entry.insert(Box::new(ZERO_PAGE)),
+            Entry::Vacant(_) => return,
+        };
+        if let Err(error) = redo(page, record, &PageKey::Block(tag), &self.rules) {
+            self.pages.remove(&tag);
+            self.count(record, |counts| &mut counts.failed);
+            self.report(record, tag, Some(error), Vec::new());
+        }
+    }
+
+    /// Follows what becomes of relations: their old pages are not the past of new ones.
+    fn change(&mut self, change: &MetaEffect<'_>) {
+        match *change {
+            MetaEffect::RelationCreate { rel, .. } => {
+                self.created.insert(rel);
             }
-            let Some(page) = self.pages.get_mut(&clear.map) else {
-                continue;
-            };
-            let key = PageKey::Block(clear.map);
-            if let Err(error) = redo(page, record, &key, &self.rules) {
-                self.count(record, |counts| &mut counts.failed);
-                self.report(record, clear.map, Some(error), Vec::new());
+            MetaEffect::RelationTruncate { rel, fork, blocks } => {
+                let first = BlockTag {
+                    rel,
+                    fork,
+                    block: blocks,
+                };
+                let last = BlockTag {
+                    rel,
+                    fork,
+                    block: u32::MAX,
+                };
+                self.forget(first, last);
             }
+            MetaEffect::RelationDrop { rel } => {
+                let (fork, block) = (ForkNumber::Main, 0);
+                let first = BlockTag { rel, fork, block };
+                let (fork, block) = (ForkNumber::Init, u32::MAX);
+                self.forget(first, BlockTag { rel, fork, block });
+                self.created.remove(&rel);
+            }
+            MetaEffect::DatabaseCopy { db, .. } | MetaEffect::DatabaseDrop { db, .. } => {
+                self.pages.retain(|tag, _| tag.rel.db != db);
+                self.created.retain(|rel| rel.db != db);
+            }
+            _ => {}
+        }
+    }
+
+    fn forget(&mut self, first: BlockTag, last: BlockTag) {
+        let gone: Vec<BlockTag> = self
+            .pages
+            .range(first..=last)
+            .map(|(tag, _)| *tag)
+            .collect();
+        for tag in gone {
+            self.pages.remove(&tag);
         }
     }
 
     fn replay_block(&mut self, record: &Record<'_>, block: &BlockRef<'_>) {
         let tag = block.tag;
         let from_nothing = block.will_init || block.apply_image().is_some();
+        let is_new_map = tag.fork == ForkNumber::Vm && self.created.contains(&tag.rel);
         let page = match self.pages.entry(tag) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) if from_nothing => entry.insert(Box::new(ZERO_PAGE)),
+            Entry::Vacant(entry) if from_nothing || is_new_map => entry.insert(Box::new(ZERO_PAGE)),
             Entry::Vacant(_) => {
                 let seeded = self.seed(record, block);
                 self.count(record, |counts| match seeded {
@@ -161,6 +228,7 @@ impl Verifier {
     fn compare(&mut self, record: &Record<'_>, block: &BlockRef<'_>) {
         if loses_content(block) {
             self.pages.remove(&block.tag);
+            self.created.remove(&block.tag.rel);
         }
         let RmgrId::BuiltIn(rmgr) = record.header.rmgr else {
             return;
@@ -212,8 +280,7 @@ impl Verifier {
     }
 
     fn count(&mut self, record: &Record<'_>, field: impl FnOnce(&mut BlockCounts) -> &mut u64) {
-        let kind = (record.header.rmgr, record.info());
-        *field(self.counts.entry(kind).or_default()) += 1;
+        *field(self.counts.entry(RecordKind::of(record)).or_default()) += 1;
     }
 
     fn report(

@@ -4,6 +4,7 @@
 //! page's LSN is neither asked nor set, and a missing page starts as an empty one.
 
 use walrecord::rmgr::heap2::Heap2Record;
+use walrecord::rmgr::storage::StorageRecord;
 use walrecord::rmgr::visibility::{
     ALL_FROZEN, ALL_VISIBLE, VmClear, clears, map_block, map_byte, map_shift,
 };
@@ -90,13 +91,24 @@ fn set(page: &mut Page, heap_block: BlockNumber, bits: u8) -> bool {
     differ
 }
 
+/// The last page of the map that a truncation keeps: bits of heap blocks that are gone are cleared,
+/// whatever the page's LSN is. None if the record leaves the page alone.
+pub(crate) fn redo_truncation(
+    page: &mut Page,
+    record: &Record<'_>,
+    map: &BlockTag,
+) -> Result<Option<Edit>, Fault> {
+    Ok(match StorageRecord::decode(record)? {
+        StorageRecord::Truncate(cut) if cut.cuts_vm() && cut.rel == map.rel => {
+            truncate(page, map.block, cut.blocks)
+        }
+        _ => None,
+    })
+}
+
 /// Clears the bits of all heap blocks from `heap_blocks` on that this page, the map's block
 /// `map`, holds (`visibilitymap_prepare_truncate`). None if that is none of them.
-pub(crate) fn truncate(
-    page: &mut Page,
-    map: BlockNumber,
-    heap_blocks: BlockNumber,
-) -> Option<Edit> {
+fn truncate(page: &mut Page, map: BlockNumber, heap_blocks: BlockNumber) -> Option<Edit> {
     if map_block(heap_blocks) != map {
         return None;
     }

@@ -116,6 +116,15 @@ impl<'a> Body<'a> {
             .map_err(|cause| BodyError::Truncated { rmgr, cause })
     }
 
+    /// Text up to a NUL, which is consumed and not returned.
+    pub(crate) fn cstr(&mut self, field: &'static str) -> Result<&'a [u8], BodyError> {
+        let rest = self.reader.peek();
+        // Without a NUL this asks for one byte more than there is, and fails.
+        let length = memchr::memchr(0, rest).unwrap_or(rest.len());
+        let text = self.take(field, length + 1)?;
+        Ok(&text[..length])
+    }
+
     /// Skips bytes that the C compiler put between fields.
     #[inline]
     pub(crate) fn pad(&mut self, count: usize) -> Result<(), BodyError> {

@@ -5,15 +5,26 @@ mod body;
 pub mod btree;
 pub mod clog;
 pub mod commit_ts;
+pub mod database;
+pub mod generic;
+pub mod hash;
 pub mod heap;
 pub mod heap2;
+pub mod message;
 pub mod multixact;
+mod names;
+pub mod origin;
+pub mod relmap;
+pub mod sequence;
 pub mod standby;
+pub mod storage;
+pub mod tablespace;
 pub mod visibility;
 pub mod xact;
 pub mod xlog;
 
 pub use body::{BodyError, LeArray, LeItem, LeIter};
+pub use names::record_name;
 
 use std::fmt;
 

@@ -254,7 +254,7 @@ impl<'a> XactEnd<'a> {
             true => Some(TwoPhase {
                 xid: body.u32("xact two-phase xid")?,
                 gid: match has(Self::HAS_GID) {
-                    true => Some(read_cstr(body, "xact gid")?),
+                    true => Some(body.cstr("xact gid")?),
                     false => None,
                 },
             }),
@@ -390,15 +390,6 @@ fn counted<'a, T: LeItem>(
     }
     let count = body.i32(field)?;
     body.array_i32(field, count)
-}
-
-fn read_cstr<'a>(body: &mut Body<'a>, field: &'static str) -> Result<&'a [u8], BodyError> {
-    let mut rest = *body;
-    let rest = rest.take_rest();
-    // Without a NUL the take below asks for one byte more than there is, and fails.
-    let length = memchr::memchr(0, rest).unwrap_or(rest.len());
-    let text = body.take(field, length + 1)?;
-    Ok(&text[..length])
 }
 
 /// Skips the padding behind a block of `length` bytes.

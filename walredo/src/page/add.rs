@@ -14,9 +14,8 @@ use crate::page::{self, ITEM_ID_SIZE, ItemId, MAX_HEAP_TUPLES, check_header, max
 pub(crate) enum Placement {
     /// Line pointers from that number on move up by one.
     Shift,
-    /// The line pointer of that number is taken; it must be unused (`PAI_OVERWRITE`).
-    Reuse,
-    /// As `Reuse`, with the bound on line pointers of a heap page (`PAI_OVERWRITE | PAI_IS_HEAP`).
+    /// The line pointer of that number is taken, which must be unused, within the bound on line
+    /// pointers of a heap page (`PAI_OVERWRITE | PAI_IS_HEAP`).
     Heap,
 }
 
@@ -52,14 +51,14 @@ pub(crate) fn reserve_item(
     };
     let bound = match placement {
         Placement::Heap => limit.min(MAX_HEAP_TUPLES),
-        Placement::Shift | Placement::Reuse => limit,
+        Placement::Shift => limit,
     };
     if !(1..=bound).contains(&offset) {
         return Err(refused);
     }
     let extends = match placement {
         Placement::Shift => true,
-        Placement::Reuse | Placement::Heap => offset == limit,
+        Placement::Heap => offset == limit,
     };
     if !extends {
         let old = page::item_id(page, offset)?;
@@ -119,11 +118,11 @@ mod tests {
         assert_eq!(values, [1, 2, 3]);
 
         assert!(matches!(
-            add_item(&mut page, 2, &[9; 8], Placement::Reuse),
+            add_item(&mut page, 2, &[9; 8], Placement::Heap),
             Err(Fault::AddItem { .. })
         ));
         set_item_id(&mut page, 2, ItemId::UNUSED).unwrap();
-        add_item(&mut page, 2, &[9; 8], Placement::Reuse).unwrap();
+        add_item(&mut page, 2, &[9; 8], Placement::Heap).unwrap();
         assert_eq!(max_offset(&page), 3);
         assert_eq!(item_id(&page, 2), Ok(ItemId::normal(8160, 8)));
     }
@@ -142,6 +141,6 @@ mod tests {
         page::set_lower(&mut page, 24 + 4 * MAX_HEAP_TUPLES);
         let next = MAX_HEAP_TUPLES + 1;
         assert!(reserve_item(&mut page, next, 8, Placement::Heap).is_err());
-        assert!(reserve_item(&mut page, next, 8, Placement::Reuse).is_ok());
+        assert!(reserve_item(&mut page, next, 8, Placement::Shift).is_ok());
     }
 }

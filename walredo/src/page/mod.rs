@@ -14,13 +14,14 @@ pub(crate) use add::{Placement, add_item, reserve_item};
 pub(crate) use compact::{
     Compaction, TrailingPointers, repair_fragmentation, truncate_line_pointers,
 };
-pub(crate) use header::{ALL_VISIBLE, CHECKSUM, prune_xid};
+#[cfg(test)]
+pub(crate) use header::prune_xid;
+pub(crate) use header::{ALL_VISIBLE, CHECKSUM};
 pub(crate) use header::{
-    HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, PAGE_SIZE_AND_VERSION, check_header, clear_flag, flags,
-    init, is_new, lower, set_flag, set_lower, set_lsn, set_prunable, set_prune_xid, set_upper,
-    special, special_range, upper,
+    HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, check_header, clear_flag, flags, init, lower, set_flag,
+    set_lower, set_lsn, set_prunable, set_prune_xid, set_upper, special, special_range, upper,
 };
-pub use header::{header_plausible, page_lsn};
+pub use header::{header_plausible, is_new, is_zero, page_lsn};
 pub(crate) use index::{delete_item, delete_items, overwrite_item, start_over};
 pub(crate) use item::{
     ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_range, max_offset, normal_item_range, set_item_id,

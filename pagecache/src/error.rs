@@ -1,0 +1,230 @@
+//! Errors of the store, grouped by what the caller does next.
+
+use std::io;
+use std::path::PathBuf;
+
+use walrecord::{Lsn, PageKey, RelFileLocator};
+
+use crate::layer::LayerError;
+use crate::manifest::ManifestError;
+use crate::meta::MetaError;
+use crate::storage::LockError;
+use crate::wal::WalStoreError;
+
+/// What can go wrong in the store apart from reads.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file operation failed.
+    #[error("{action} {path}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what, relative to the store's root.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A layer file is damaged or cannot be read or written.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// A manifest is damaged or cannot be read or written.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The WAL files cannot be read or written, or do not fit together.
+    #[error(transparent)]
+    Wal(#[from] WalStoreError),
+    /// The WAL stream is damaged. Everything up to `valid_end` is intact and stays readable.
+    #[error("WAL is damaged after {valid_end}: {source}")]
+    BadWal {
+        /// End of the last good record.
+        valid_end: Lsn,
+        /// What was found.
+        source: Box<walrecord::WalError>,
+    },
+    /// A record says something that cannot be stored.
+    #[error("record at {start} (end {end}): {source}")]
+    BadRecord {
+        /// Where the record starts.
+        start: Lsn,
+        /// Where it ends.
+        end: Lsn,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The primary ran with `wal_level = minimal`, whose WAL is not complete.
+    #[error(
+        "WAL from {at} on was written with wal_level = minimal and is not complete; LSNs up to there stay readable. Set wal_level = replica on the primary and import again"
+    )]
+    WalLevelMinimal {
+        /// End of the record that says so.
+        at: Lsn,
+    },
+    /// A metadata value is damaged.
+    #[error("metadata value {key} at {lsn}: {source}")]
+    Meta {
+        /// Which.
+        key: String,
+        /// Its LSN.
+        lsn: Lsn,
+        /// What is wrong.
+        source: MetaError,
+    },
+    /// A page of an import has a wrong checksum, and no WAL before the backup's end replaced it.
+    #[error("imported page {page} has checksum {found:#06x}, computed {computed:#06x}, and WAL up to {stop} does not replace it: the backup is corrupt")]
+    ImportChecksum {
+        /// Which page.
+        page: PageKey,
+        /// The checksum it carries.
+        found: u16,
+        /// The checksum of its content.
+        computed: u16,
+        /// The import's stop position.
+        stop: Lsn,
+    },
+    /// WAL handed in ended before the import's stop position.
+    #[error("WAL ends at {end}, before the backup's end at {stop}; hand in the WAL that was written while the backup ran")]
+    ImportWal {
+        /// End of the WAL.
+        end: Lsn,
+        /// The stop position.
+        stop: Lsn,
+    },
+    /// No such timeline.
+    #[error("there is no timeline {0:?}")]
+    NoTimeline(String),
+    /// Several tenants have a timeline of that name.
+    #[error("there are several timelines {0:?}; name the tenant, or give the timeline's id")]
+    AmbiguousTimeline(String),
+    /// The data directory is in use.
+    #[error(transparent)]
+    Lock(LockError),
+    /// A rewind would discard records that are known to be good.
+    #[error("WAL cannot be rewound to {to}: records up to {last} are known to be good")]
+    RewindTooFar {
+        /// Where to.
+        to: Lsn,
+        /// End of the last record.
+        last: Lsn,
+    },
+    /// A thread ended by a bug.
+    #[error("thread {0} panicked, which is a bug; the timeline is stopped")]
+    ThreadPanicked(String),
+    /// A timeline of that name exists.
+    #[error("timeline {0:?} exists already")]
+    TimelineExists(String),
+    /// A read that the operation depends on failed.
+    #[error(transparent)]
+    Read(#[from] Box<ReadError>),
+    /// The timeline is being closed.
+    #[error("the timeline is shutting down")]
+    Stopping,
+    /// Another failure of the timeline stands in the way.
+    #[error("{0}")]
+    Failed(std::sync::Arc<StoreError>),
+}
+
+impl StoreError {
+    /// For `map_err`: names what was tried on which file.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> StoreError {
+        let path = path.into();
+        move |source| StoreError::Io {
+            action,
+            path,
+            source,
+        }
+    }
+}
+
+impl From<ReadError> for StoreError {
+    fn from(error: ReadError) -> StoreError {
+        StoreError::Read(Box::new(error))
+    }
+}
+
+/// Why a page or a piece of metadata cannot be read at an LSN.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The LSN lies before what the timeline keeps, or after what it has.
+    #[error("{lsn} is not readable: this timeline is readable from {from} to {to}")]
+    NotReadable {
+        /// The LSN asked for.
+        lsn: Lsn,
+        /// The oldest readable LSN.
+        from: Lsn,
+        /// The newest readable LSN.
+        to: Lsn,
+    },
+    /// The relation does not exist at that LSN.
+    #[error("relation {rel} ({fork}) does not exist at {lsn}")]
+    NoRelation {
+        /// The relation.
+        rel: RelFileLocator,
+        /// The fork.
+        fork: walrecord::ForkNumber,
+        /// The LSN.
+        lsn: Lsn,
+    },
+    /// The block lies at or past the end of the fork.
+    #[error("{page} at {lsn} is past the end: there are {blocks} blocks")]
+    PastEnd {
+        /// The page.
+        page: PageKey,
+        /// The LSN.
+        lsn: Lsn,
+        /// Blocks of the fork or segment there.
+        blocks: u32,
+    },
+    /// A record cannot be applied to the page.
+    #[error("{page} at {lsn}: applying the record that ends at {record}: {source} (chain: {chain})")]
+    Redo {
+        /// The page.
+        page: PageKey,
+        /// The LSN asked for.
+        lsn: Lsn,
+        /// End of the record.
+        record: Lsn,
+        /// Why.
+        source: Box<walredo::RedoError>,
+        /// The LSNs of the versions the page was built from.
+        chain: String,
+    },
+    /// A record changes a page that was never there.
+    #[error("{page} at {lsn}: the record that ends at {record} changes a page that does not exist (chain: {chain})")]
+    NoBase {
+        /// The page.
+        page: PageKey,
+        /// The LSN asked for.
+        lsn: Lsn,
+        /// End of the record.
+        record: Lsn,
+        /// The LSNs of the versions the page was built from.
+        chain: String,
+    },
+    /// The tripwire: what was built cannot be right.
+    #[error("{page} at {lsn}: the page built is implausible, {problem} (chain: {chain})")]
+    Implausible {
+        /// The page.
+        page: PageKey,
+        /// The LSN asked for.
+        lsn: Lsn,
+        /// What is wrong with it.
+        problem: String,
+        /// The LSNs of the versions the page was built from.
+        chain: String,
+    },
+    /// The store itself failed.
+    #[error(transparent)]
+    Store(Box<StoreError>),
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> ReadError {
+        match error {
+            StoreError::Read(inner) => *inner,
+            other => ReadError::Store(Box::new(other)),
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! Layer files: immutable, sorted, checksummed files of page versions and metadata.
+//!
+//! The module tree follows the file, which `docs/format-layer.md` describes byte by byte: blocks of
+//! entries, an index over them, a key filter, a footer. A [`LayerWriter`] makes a file, a [`Layer`]
+//! reads one.
+
+mod entry;
+mod error;
+mod options;
+mod reader;
+mod writer;
+
+pub use entry::{EntryKind, EntryRef};
+pub use error::{Damage, LayerError};
+pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary};
+pub use reader::{Layer, Scan};
+pub use writer::LayerWriter;

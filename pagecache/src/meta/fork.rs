@@ -1,0 +1,167 @@
+//! The state of one relation fork or SLRU segment: its size, and the barriers in its past.
+
+use walrecord::{BlockNumber, Lsn, Reader};
+
+use super::{MetaError, finish};
+
+/// More barriers than this in one value cannot have been written: each is a truncation to a longer
+/// length than the one before, and a fork that collects so many is folded (see [`ForkState::cut`]).
+const MAX_BARRIERS: usize = 4096;
+
+/// A fork's size at an LSN, and which older page versions it has left behind.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct ForkState {
+    /// Blocks, or none if the fork does not exist.
+    pub(crate) blocks: Option<BlockNumber>,
+    /// Barriers by ascending LSN: versions of blocks at or above `from`, with an LSN at or below
+    /// `lsn`, are void. Invariant: `from` ascends too (a barrier that covers an older one replaces it).
+    barriers: Vec<Barrier>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Barrier {
+    lsn: Lsn,
+    from: BlockNumber,
+}
+
+impl ForkState {
+    /// A fork of this many blocks with nothing behind it.
+    pub(crate) fn of_size(blocks: BlockNumber) -> ForkState {
+        ForkState {
+            blocks: Some(blocks),
+            barriers: Vec::new(),
+        }
+    }
+
+    /// The LSN at or below which versions of `block` are void; [`Lsn::INVALID`] if none are.
+    pub(crate) fn floor(&self, block: BlockNumber) -> Lsn {
+        self.barriers
+            .iter()
+            .rev()
+            .find(|barrier| barrier.from <= block)
+            .map_or(Lsn::INVALID, |barrier| barrier.lsn)
+    }
+
+    /// Cuts the fork to `blocks` blocks at `lsn`. Returns whether that changed anything.
+    pub(crate) fn truncate(&mut self, lsn: Lsn, blocks: BlockNumber) -> bool {
+        match self.blocks {
+            Some(current) if current > blocks => {
+                self.blocks = Some(blocks);
+                self.cut(lsn, blocks);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Removes the fork at `lsn`. Returns whether it was there.
+    pub(crate) fn remove(&mut self, lsn: Lsn) -> bool {
+        self.cut(lsn, 0);
+        self.blocks.take().is_some()
+    }
+
+    /// Extends the fork to at least `blocks` blocks, creating it. Returns whether that changed anything.
+    pub(crate) fn extend(&mut self, blocks: BlockNumber) -> bool {
+        let grows = self.blocks.is_none_or(|current| current < blocks);
+        if grows {
+            self.blocks = Some(blocks);
+        }
+        grows
+    }
+
+    fn cut(&mut self, lsn: Lsn, from: BlockNumber) {
+        while self.barriers.last().is_some_and(|last| last.from >= from) {
+            self.barriers.pop();
+        }
+        if self.barriers.len() == MAX_BARRIERS {
+            // Older barriers only matter to blocks below the newer ones; the two oldest fold into
+            // one that voids no more than they did.
+            let oldest = self.barriers.remove(0);
+            self.barriers[0].lsn = self.barriers[0].lsn.max(oldest.lsn);
+        }
+        self.barriers.push(Barrier { lsn, from });
+    }
+
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        out.push(u8::from(self.blocks.is_some()));
+        out.extend_from_slice(&self.blocks.unwrap_or(0).to_le_bytes());
+        for barrier in &self.barriers {
+            out.extend_from_slice(&barrier.lsn.get().to_le_bytes());
+            out.extend_from_slice(&barrier.from.to_le_bytes());
+        }
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Result<ForkState, MetaError> {
+        let mut r = Reader::new(bytes);
+        let exists = r.u8("fork exists")?;
+        let blocks = r.u32("fork blocks")?;
+        let blocks = match exists {
+            0 => None,
+            1 => Some(blocks),
+            found => {
+                return Err(MetaError::Field {
+                    field: "fork exists",
+                    found: u64::from(found),
+                });
+            }
+        };
+        let mut barriers = Vec::new();
+        while r.left() > 0 && barriers.len() < MAX_BARRIERS {
+            barriers.push(Barrier {
+                lsn: r.lsn("barrier LSN")?,
+                from: r.u32("barrier block")?,
+            });
+        }
+        finish(&r)?;
+        Ok(ForkState { blocks, barriers })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lsn(value: u64) -> Lsn {
+        Lsn::new(value)
+    }
+
+    #[test]
+    fn a_barrier_hides_the_past_of_the_blocks_it_covers_only() {
+        let mut fork = ForkState::of_size(10);
+        assert!(fork.truncate(lsn(100), 5));
+        assert!(fork.extend(8));
+        assert_eq!(fork.floor(4), Lsn::INVALID);
+        assert_eq!(fork.floor(5), lsn(100));
+        assert!(fork.truncate(lsn(200), 7));
+        assert_eq!((fork.floor(6), fork.floor(7)), (lsn(100), lsn(200)));
+        assert!(fork.truncate(lsn(300), 2));
+        assert_eq!(fork.barriers.len(), 1, "the last cut covers both before it");
+        assert!(fork.remove(lsn(400)));
+        assert_eq!((fork.blocks, fork.floor(0)), (None, lsn(400)));
+    }
+
+    #[test]
+    fn a_cut_to_the_same_or_a_longer_length_changes_nothing() {
+        let mut fork = ForkState::of_size(10);
+        assert!(!fork.truncate(lsn(100), 10));
+        assert!(!fork.truncate(lsn(100), 11));
+        assert!(!fork.extend(10));
+        assert_eq!(fork, ForkState::of_size(10));
+    }
+
+    #[test]
+    fn survives_encoding_and_refuses_damage() {
+        let mut fork = ForkState::of_size(10);
+        fork.truncate(lsn(100), 5);
+        let mut bytes = Vec::new();
+        fork.encode(&mut bytes);
+        assert_eq!(ForkState::decode(&bytes), Ok(fork));
+        for cut in 1..bytes.len() {
+            let complete = cut == 5;
+            assert_eq!(ForkState::decode(&bytes[..cut]).is_ok(), complete);
+        }
+        bytes[0] = 2;
+        assert!(matches!(ForkState::decode(&bytes), Err(MetaError::Field { .. })));
+    }
+}

@@ -1,0 +1,43 @@
+//! Metadata values: what the store versions besides pages. Each value is complete (no deltas) and
+//! has a fixed little-endian form, described in `docs/format-metadata.md`.
+
+mod control;
+mod directory;
+mod fork;
+mod values;
+
+pub use control::ControlState;
+pub(crate) use directory::{CopySource, DirectoryState};
+pub(crate) use fork::ForkState;
+pub(crate) use values::{FileValue, Tombstoned};
+
+use walrecord::Truncated;
+
+/// A metadata value that cannot be what was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MetaError {
+    /// It is too short.
+    #[error(transparent)]
+    Truncated(#[from] Truncated),
+    /// A field has an impossible value.
+    #[error("{field} is {found}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+    },
+    /// Bytes are left over.
+    #[error("{0} bytes are left over")]
+    Leftover(usize),
+    /// A path is not UTF-8.
+    #[error("a path is not UTF-8")]
+    Path,
+}
+
+pub(crate) fn finish(r: &walrecord::Reader<'_>) -> Result<(), MetaError> {
+    match r.left() {
+        0 => Ok(()),
+        left => Err(MetaError::Leftover(left)),
+    }
+}

@@ -1,0 +1,83 @@
+//! Steps that are durable as a whole: the order of writes, syncs and renames is here and nowhere else.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Access, Storage};
+
+/// What the name of a file that is being written ends with. Such files are strays after a crash.
+pub const TEMP_SUFFIX: &str = ".tmp";
+
+/// Makes a directory and its missing ancestors, and syncs the parent of each one made.
+///
+/// # Errors
+/// If a step fails; ancestors made before it stay.
+pub fn create_dirs_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    // From the deepest that exists down, so that a parent is always durable before its child.
+    let missing = {
+        let mut missing = Vec::new();
+        for ancestor in path.ancestors() {
+            if ancestor.as_os_str().is_empty() || storage.exists(ancestor)? {
+                break;
+            }
+            missing.push(ancestor);
+        }
+        missing
+    };
+    for dir in missing.into_iter().rev() {
+        storage.create_dir_all(dir)?;
+        storage.sync_dir(parent_of(dir))?;
+    }
+    Ok(())
+}
+
+/// Puts `bytes` in place of the file `path`, or makes it: after a crash at any point the old
+/// content is there whole (or no file, if there was none), or the new; once this returns, the new.
+///
+/// # Errors
+/// If a step fails. Old content is then still in place, or the new one is and may not be durable.
+pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temp = temp_path(path);
+    // Left over from an attempt that did not get to its rename.
+    match storage.remove_file(&temp) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = storage.create(&temp)?;
+    file.write_all_at(bytes, 0)?;
+    // Content before name: otherwise the new name could come out of a crash empty.
+    file.sync()?;
+    storage.rename(&temp, path)?;
+    storage.sync_dir(parent_of(path))
+}
+
+/// Reads a file of at most `limit` bytes. A longer one gives its length instead of its content.
+///
+/// # Errors
+/// If it cannot be opened or read.
+pub fn read_whole(
+    storage: &dyn Storage,
+    path: &Path,
+    limit: u64,
+) -> io::Result<Result<Vec<u8>, u64>> {
+    let file = storage.open(path, Access::Read)?;
+    let len = file.len()?;
+    match usize::try_from(len) {
+        Ok(size) if len <= limit => {
+            let mut bytes = vec![0; size];
+            file.read_exact_at(&mut bytes, 0)?;
+            Ok(Ok(bytes))
+        }
+        _ => Ok(Err(len)),
+    }
+}
+
+fn temp_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(TEMP_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new(""))
+}

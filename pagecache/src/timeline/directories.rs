@@ -1,0 +1,57 @@
+//! The history of database directories, held in memory whole: databases come and go rarely, and every
+//! read asks.
+
+use std::collections::BTreeMap;
+use std::sync::{PoisonError, RwLock};
+
+use walrecord::{Lsn, Oid};
+
+use crate::meta::DirectoryState;
+
+/// A database's directory in one tablespace.
+pub(crate) type DirectoryId = (Oid, Oid);
+
+/// Every state of every directory, by LSN.
+#[derive(Default)]
+pub(crate) struct Directories {
+    states: RwLock<BTreeMap<DirectoryId, Vec<(Lsn, DirectoryState)>>>,
+}
+
+impl Directories {
+    /// Adds a state. States of one directory come in ascending order of LSN.
+    pub(crate) fn push(&self, id: DirectoryId, lsn: Lsn, state: DirectoryState) {
+        let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
+        let history = states.entry(id).or_default();
+        assert!(
+            history.last().is_none_or(|(last, _)| *last <= lsn),
+            "directory states out of order"
+        );
+        if history.last().is_some_and(|(last, _)| *last == lsn) {
+            history.pop();
+        }
+        history.push((lsn, state));
+    }
+
+    /// The state at `lsn`; the default for a directory never heard of.
+    pub(crate) fn at(&self, id: DirectoryId, lsn: Lsn) -> DirectoryState {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        states
+            .get(&id)
+            .and_then(|history| {
+                let upto = history.partition_point(|(at, _)| *at <= lsn);
+                history[..upto].last()
+            })
+            .map_or_else(DirectoryState::default, |(_, state)| *state)
+    }
+
+    /// The directories that exist at `lsn`, ascending.
+    pub(crate) fn existing(&self, lsn: Lsn) -> Vec<DirectoryId> {
+        let ids: Vec<DirectoryId> = {
+            let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+            states.keys().copied().collect()
+        };
+        ids.into_iter()
+            .filter(|id| self.at(*id, lsn).exists)
+            .collect()
+    }
+}

@@ -1,0 +1,514 @@
+//! From records to index: decodes WAL in order, turns each record's effects into index entries and
+//! metadata values, and hands them over in batches.
+
+use rustc_hash::FxHashMap;
+use walrecord::rmgr::xlog::ParameterChange;
+use walrecord::{
+    BlockNumber, BlockTag, Effect, EffectContext, ForkNumber, Lsn, MetaEffect, PageKey, PageTouch,
+    PgVersion, Record, RedoRules, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
+};
+
+use super::directories::DirectoryId;
+use super::resolve::Resolver;
+use super::slru_order;
+use crate::error::StoreError;
+use crate::key::{Key, KeyKind};
+use crate::layer::EntryKind;
+use crate::meta::{ControlState, CopySource, DirectoryState, ForkState, Tombstoned};
+
+/// Fork states kept at hand. Each takes about 100 bytes; past this the map starts anew.
+const MAX_CACHED_FORKS: usize = 200_000;
+
+/// `wal_level = minimal` as PARAMETER_CHANGE numbers it.
+const WAL_LEVEL_MINIMAL: i32 = 0;
+
+/// The index entries and values of some records, in order.
+#[derive(Default)]
+pub(crate) struct Batch {
+    pub(crate) touches: Vec<Touch>,
+    pub(crate) values: Vec<ValueAt>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) rules: Vec<(Lsn, RedoRules)>,
+    /// End of the last record.
+    pub(crate) end: Lsn,
+    /// What comes next reads what is in the batch: it has to be taken now.
+    pub(crate) full: bool,
+}
+
+/// A record's touch of a page.
+pub(crate) struct Touch {
+    pub(crate) key: Key,
+    pub(crate) start: Lsn,
+    pub(crate) end: Lsn,
+    pub(crate) kind: EntryKind,
+}
+
+/// A metadata value; its bytes are `offset..offset + length` of the batch's.
+pub(crate) struct ValueAt {
+    pub(crate) key: Key,
+    pub(crate) lsn: Lsn,
+    pub(crate) offset: usize,
+    pub(crate) length: usize,
+}
+
+impl Batch {
+    pub(crate) fn clear(&mut self) {
+        self.touches.clear();
+        self.values.clear();
+        self.bytes.clear();
+        self.rules.clear();
+        self.full = false;
+    }
+
+    fn value(&mut self, key: Key, lsn: Lsn, encode: impl FnOnce(&mut Vec<u8>)) {
+        let mut value = Vec::new();
+        encode(&mut value);
+        let offset = self.bytes.len();
+        self.bytes.extend_from_slice(&value);
+        self.values.push(ValueAt {
+            key,
+            lsn,
+            offset,
+            length: value.len(),
+        });
+    }
+}
+
+/// What ingest keeps between records.
+pub(crate) struct Ingest {
+    pub(crate) context: EffectContext,
+    pub(crate) control: ControlState,
+    pub(crate) import_stop: Lsn,
+    /// The cluster has data checksums.
+    checksums: bool,
+    pub(crate) batch: Batch,
+    forks: FxHashMap<Key, ForkState>,
+    /// Forks whose state the record at hand changed.
+    dirty: Vec<Key>,
+    control_dirty: bool,
+}
+
+/// What ingest starts from.
+pub(crate) struct IngestStart {
+    pub(crate) context: EffectContext,
+    pub(crate) control: ControlState,
+    pub(crate) import_stop: Lsn,
+    pub(crate) checksums: bool,
+}
+
+/// The record at hand.
+#[derive(Clone, Copy)]
+struct At {
+    start: Lsn,
+    end: Lsn,
+}
+
+impl Ingest {
+    pub(crate) fn new(start: IngestStart) -> Ingest {
+        Ingest {
+            context: start.context,
+            control: start.control,
+            import_stop: start.import_stop,
+            checksums: start.checksums,
+            batch: Batch::default(),
+            forks: FxHashMap::default(),
+            dirty: Vec::new(),
+            control_dirty: false,
+        }
+    }
+
+    /// Adds a record's effects to the batch. `resolver` sees everything before the batch.
+    pub(crate) fn record(
+        &mut self,
+        record: &Record<'_>,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        let at = At {
+            start: record.start,
+            end: record.end,
+        };
+        let mut failure = None;
+        let context = self.context;
+        walrecord::effects(record, &context, &mut |effect| {
+            if failure.is_none() {
+                failure = self.effect(effect, at, resolver).err();
+            }
+        })
+        .map_err(|source| StoreError::BadRecord {
+            start: at.start,
+            end: at.end,
+            source: Box::new(source),
+        })?;
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        self.emit_changed(at.end);
+        self.batch.end = at.end;
+        Ok(())
+    }
+
+    /// To be called when the batch has become visible to resolvers.
+    pub(crate) fn batch_taken(&mut self) {
+        self.batch.clear();
+        if self.forks.len() > MAX_CACHED_FORKS {
+            self.forks.clear();
+        }
+    }
+
+    fn emit_changed(&mut self, end: Lsn) {
+        for key in self.dirty.drain(..) {
+            let state = &self.forks[&key];
+            self.batch.value(key, end, |out| state.encode(out));
+        }
+        if std::mem::take(&mut self.control_dirty) {
+            let control = self.control;
+            self.batch
+                .value(Key::control(), end, |out| control.encode(out));
+        }
+    }
+
+    fn effect(
+        &mut self,
+        effect: Effect<'_>,
+        at: At,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        match effect {
+            Effect::Page { key, touch } => match key {
+                PageKey::Block(tag) => self.touch_block(tag, touch, at, resolver),
+                PageKey::Slru(page) => self.touch_slru(page, touch, at, resolver),
+            },
+            Effect::Meta(meta) => self.meta(meta, at, resolver),
+        }
+    }
+
+    fn push(&mut self, key: Key, kind: EntryKind, at: At) {
+        self.batch.touches.push(Touch {
+            key,
+            start: at.start,
+            end: at.end,
+            kind,
+        });
+    }
+
+    fn touch_block(
+        &mut self,
+        tag: BlockTag,
+        touch: PageTouch,
+        at: At,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        let key = Key::block(tag);
+        match touch {
+            PageTouch::Delta => {
+                if at.end <= self.import_stop {
+                    // Recovery creates the file of any block that a record names; with a complete
+                    // history it is there already.
+                    self.change_fork(tag.rel, tag.fork, resolver, |fork| fork.extend(0))?;
+                }
+                self.push(key, EntryKind::Delta, at);
+            }
+            PageTouch::Init | PageTouch::Image => {
+                self.change_fork(tag.rel, tag.fork, resolver, |fork| {
+                    fork.extend(tag.block.saturating_add(1))
+                })?;
+                self.push(key, EntryKind::Init, at);
+            }
+            PageTouch::Implicit => {
+                let mut from = tag.block;
+                self.change_fork(tag.rel, tag.fork, resolver, |fork| {
+                    from = fork.blocks.unwrap_or(0).min(tag.block);
+                    fork.extend(tag.block.saturating_add(1))
+                })?;
+                if self.context.rules.version <= PgVersion::V15 {
+                    // `vm_extend` of 14 and 15 initialises the pages it skips.
+                    for block in from..tag.block {
+                        let skipped = BlockTag { block, ..tag };
+                        self.push(Key::block(skipped), EntryKind::Implicit, at);
+                    }
+                }
+                self.push(key, EntryKind::Implicit, at);
+            }
+            PageTouch::IfPresent => {
+                let mut present = false;
+                self.change_fork(tag.rel, tag.fork, resolver, |fork| {
+                    present = fork.blocks.is_some_and(|blocks| tag.block < blocks);
+                    false
+                })?;
+                if present {
+                    self.push(key, EntryKind::Delta, at);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn touch_slru(
+        &mut self,
+        page: SlruPage,
+        touch: PageTouch,
+        at: At,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        let kind = match touch {
+            PageTouch::Init | PageTouch::Image => EntryKind::Init,
+            PageTouch::Delta | PageTouch::Implicit | PageTouch::IfPresent => EntryKind::Implicit,
+        };
+        self.change_segment(page, resolver, |segment| {
+            segment.extend(page.page % SLRU_PAGES_PER_SEGMENT + 1)
+        })?;
+        self.push(Key::slru(page), kind, at);
+        Ok(())
+    }
+
+    /// Changes a fork's state; `change` says whether it did.
+    fn change_fork(
+        &mut self,
+        rel: RelFileLocator,
+        fork: ForkNumber,
+        resolver: &Resolver<'_>,
+        change: impl FnOnce(&mut ForkState) -> bool,
+    ) -> Result<(), StoreError> {
+        let key = Key::relation(rel, fork);
+        if !self.forks.contains_key(&key) {
+            let state = resolver.fork(rel, fork, Lsn::MAX)?;
+            self.forks.insert(key, state);
+        }
+        self.change(key, change);
+        Ok(())
+    }
+
+    fn change_segment(
+        &mut self,
+        page: SlruPage,
+        resolver: &Resolver<'_>,
+        change: impl FnOnce(&mut ForkState) -> bool,
+    ) -> Result<(), StoreError> {
+        let key = Key::slru_segment(page.kind, page.segment());
+        if !self.forks.contains_key(&key) {
+            let state = resolver.slru_segment(page, Lsn::MAX)?;
+            self.forks.insert(key, state);
+        }
+        self.change(key, change);
+        Ok(())
+    }
+
+    fn change(&mut self, key: Key, change: impl FnOnce(&mut ForkState) -> bool) {
+        let state = self.forks.get_mut(&key).expect("loaded by the caller");
+        if change(state) && !self.dirty.contains(&key) {
+            self.dirty.push(key);
+        }
+    }
+
+    fn meta(
+        &mut self,
+        meta: MetaEffect<'_>,
+        at: At,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        match meta {
+            MetaEffect::RelationCreate { rel, fork } => {
+                self.change_fork(rel, fork, resolver, |state| state.extend(0))
+            }
+            MetaEffect::RelationTruncate { rel, fork, blocks } => {
+                self.truncate(rel, fork, blocks, at, resolver)
+            }
+            MetaEffect::RelationDrop { rel } => {
+                for fork in ForkNumber::ALL {
+                    self.change_fork(rel, fork, resolver, |state| {
+                        state.blocks.is_some() && state.remove(at.end)
+                    })?;
+                }
+                Ok(())
+            }
+            MetaEffect::SlruTruncate { kind, cutoff } => {
+                self.remove_segments(kind, at, resolver, |segment| {
+                    slru_order::wholly_before(kind, segment, cutoff)
+                })
+            }
+            MetaEffect::MembersTruncate { first, end } => {
+                let kind = SlruKind::MultiXactMembers;
+                self.remove_segments(kind, at, resolver, |segment| {
+                    slru_order::in_circle(first, end, segment)
+                })
+            }
+            MetaEffect::SlruRemove { kind } => self.remove_segments(kind, at, resolver, |_| true),
+            MetaEffect::DatabaseCreate { spc, db } => {
+                let state = resolver.directories.at((spc, db), Lsn::MAX);
+                let state = DirectoryState {
+                    exists: true,
+                    ..state
+                };
+                self.set_directory((spc, db), at, state, resolver);
+                Ok(())
+            }
+            MetaEffect::DatabaseCopy {
+                spc,
+                db,
+                from_spc,
+                from_db,
+            } => {
+                let source = Some(CopySource {
+                    spc: from_spc,
+                    db: from_db,
+                });
+                self.replace_directory((spc, db), at, source, resolver);
+                Ok(())
+            }
+            MetaEffect::DatabaseDrop { spc, db } => {
+                self.replace_directory((spc, db), at, None, resolver);
+                Ok(())
+            }
+            other => self.value(other, at),
+        }
+    }
+
+    fn truncate(
+        &mut self,
+        rel: RelFileLocator,
+        fork: ForkNumber,
+        blocks: BlockNumber,
+        at: At,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        self.change_fork(rel, fork, resolver, |state| {
+            // Recovery creates the main fork of what it truncates.
+            let created = fork == ForkNumber::Main && state.extend(0);
+            state.truncate(at.end, blocks) || created
+        })
+    }
+
+    fn remove_segments(
+        &mut self,
+        kind: SlruKind,
+        at: At,
+        resolver: &Resolver<'_>,
+        remove: impl Fn(u32) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut keys = resolver.layers.keys_in(&Key::slru_segments(kind), Lsn::MAX)?;
+        // Segments that the batch at hand made are not in the layers yet.
+        let fresh = |key: &&Key| matches!(key.decode(), KeyKind::SlruSegment(k, _) if k == kind);
+        keys.extend(self.forks.keys().filter(fresh));
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            if let KeyKind::SlruSegment(_, segment) = key.decode()
+                && remove(segment)
+            {
+                let page = SlruPage {
+                    kind,
+                    page: segment * SLRU_PAGES_PER_SEGMENT,
+                };
+                self.change_segment(page, resolver, |state| {
+                    state.blocks.is_some() && state.remove(at.end)
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_directory(
+        &mut self,
+        id: DirectoryId,
+        at: At,
+        state: DirectoryState,
+        resolver: &Resolver<'_>,
+    ) {
+        self.batch
+            .value(Key::database(id.0, id.1), at.end, |out| state.encode(out));
+        // Reads at or below the last published record do not see it yet.
+        resolver.directories.push(id, at.end, state);
+        self.batch.full = true;
+    }
+
+    /// The directory starts anew: all that was known of its relations is void.
+    fn replace_directory(
+        &mut self,
+        id: DirectoryId,
+        at: At,
+        source: Option<CopySource>,
+        resolver: &Resolver<'_>,
+    ) {
+        self.forks.retain(|key, _| match key.decode() {
+            KeyKind::Relation(rel, _) => (rel.spc, rel.db) != id,
+            _ => true,
+        });
+        let state = DirectoryState {
+            exists: source.is_some(),
+            barrier: at.end,
+            source,
+        };
+        self.set_directory(id, at, state, resolver);
+    }
+
+    fn value(&mut self, meta: MetaEffect<'_>, at: At) -> Result<(), StoreError> {
+        let mut put = |key: Key, content: Option<&[u8]>| {
+            self.batch
+                .value(key, at.end, |out| Tombstoned(content).encode(out));
+        };
+        match meta {
+            MetaEffect::RelationMap { spc, db, content } => {
+                put(Key::relation_map(spc, db), Some(content));
+            }
+            MetaEffect::TablespaceCreate { spc, path } => put(Key::tablespace(spc), Some(path)),
+            MetaEffect::TablespaceDrop { spc } => put(Key::tablespace(spc), None),
+            MetaEffect::Prepare { xid, state } => put(Key::two_phase(xid), Some(state)),
+            MetaEffect::PrepareEnd { xid } => put(Key::two_phase(xid), None),
+            MetaEffect::OriginAdvance { origin, remote, .. } => {
+                put(Key::origin(origin), Some(&remote.get().to_le_bytes()));
+            }
+            MetaEffect::OriginDrop { origin } => put(Key::origin(origin), None),
+            other => return self.control(other, at),
+        }
+        Ok(())
+    }
+
+    fn control(&mut self, meta: MetaEffect<'_>, at: At) -> Result<(), StoreError> {
+        let control = &mut self.control;
+        match meta {
+            MetaEffect::XidUsed { xid } => self.control_dirty |= control.xid_used(xid),
+            MetaEffect::TransactionEnd { time, .. } => control.last_end_time = time,
+            other => {
+                match other {
+                    MetaEffect::MultiXactUsed {
+                        next, next_offset, ..
+                    } => control.multixact(next, next_offset),
+                    MetaEffect::OldestMultiXact { oldest, db } => {
+                        (control.oldest_multi, control.oldest_multi_db) = (oldest, db);
+                    }
+                    MetaEffect::OldestXid { oldest, db } => {
+                        (control.oldest_xid, control.oldest_xid_db) = (oldest, db);
+                    }
+                    MetaEffect::OldestCommitTsXid { oldest } => {
+                        control.oldest_commit_ts_xid = oldest;
+                    }
+                    MetaEffect::NextOid { next } => control.next_oid = next,
+                    MetaEffect::Checkpoint {
+                        checkpoint,
+                        shutdown,
+                    } => control.checkpoint(&checkpoint, shutdown),
+                    MetaEffect::EndOfRecovery { this, .. } => control.tli = this,
+                    MetaEffect::Parameters(parameters) => return self.parameters(parameters, at),
+                    _ => {}
+                }
+                self.control_dirty = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn parameters(&mut self, parameters: ParameterChange, at: At) -> Result<(), StoreError> {
+        if parameters.wal_level <= WAL_LEVEL_MINIMAL {
+            return Err(StoreError::WalLevelMinimal { at: at.start });
+        }
+        let hinted_before = self.control.parameters.wal_log_hints;
+        self.control.parameters = parameters;
+        self.control_dirty = true;
+        self.context.track_commit_timestamp = parameters.track_commit_timestamp;
+        if hinted_before != parameters.wal_log_hints && !self.checksums {
+            self.context.rules.hint_bits_logged = parameters.wal_log_hints;
+            self.batch.rules.push((at.end, self.context.rules));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,303 @@
+//! One line of history: takes WAL in, keeps every version, gives pages at any LSN.
+
+mod directories;
+mod flush;
+mod import;
+mod indexer;
+mod ingest;
+mod layer_file;
+mod layers;
+mod open;
+mod progress;
+mod read;
+mod resolve;
+mod settings;
+mod shared;
+mod slru_order;
+mod snapshot;
+mod wal_window;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use walrecord::{Boundary, Lsn, PgTimelineId, PgVersion, TenantId, TimelineId};
+
+pub use import::{ImportParams, ImportWriter};
+pub(crate) use open::{Surroundings, open};
+pub use progress::{Progress, WaitError};
+pub use read::ReadStats;
+pub use snapshot::{ForkSize, Snapshot};
+
+use crate::error::{ReadError, StoreError};
+use shared::Shared;
+
+/// An open timeline. Clones share it; it closes when [`Timeline::close`] is called.
+#[derive(Clone)]
+pub struct Timeline {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// What does not change about a timeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimelineInfo {
+    /// Its tenant.
+    pub tenant: TenantId,
+    /// Its id.
+    pub timeline: TimelineId,
+    /// Its name.
+    pub name: String,
+    /// The cluster's system identifier.
+    pub system_identifier: u64,
+    /// The cluster's major version.
+    pub version: PgVersion,
+    /// Bytes of a WAL segment.
+    pub segment_size: u32,
+    /// The Postgres timeline that it follows.
+    pub pg_timeline: PgTimelineId,
+    /// The cluster has data checksums.
+    pub data_checksums: bool,
+}
+
+/// Sizes of a timeline on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct TimelineSizes {
+    /// Layer files.
+    pub layers: u64,
+    /// Bytes in them.
+    pub layer_bytes: u64,
+    /// Bytes of WAL files.
+    pub wal_bytes: u64,
+}
+
+impl Timeline {
+    fn new(shared: Shared) -> Timeline {
+        Timeline {
+            shared: Arc::new(shared),
+            threads: Arc::default(),
+        }
+    }
+
+    /// Starts a thread of the timeline. If it panics the timeline fails: nothing hangs on it.
+    fn spawn(&self, name: &str, run: fn(&Arc<Shared>)) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let handle = std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                let guard = FailOnPanic(&shared);
+                run(&shared);
+                drop(guard);
+            })
+            .map_err(StoreError::io("starting thread", name))?;
+        self.threads
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(handle);
+        Ok(())
+    }
+
+    /// What does not change about it.
+    pub fn info(&self) -> TimelineInfo {
+        let manifest = self.shared.manifest();
+        TimelineInfo {
+            tenant: manifest.tenant,
+            timeline: manifest.timeline,
+            name: manifest.name.clone(),
+            system_identifier: manifest.system_identifier,
+            version: manifest.version,
+            segment_size: manifest.segment_size,
+            pg_timeline: self.shared.wal.timeline(),
+            data_checksums: self.shared.checksums,
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        self.shared.tracker.get()
+    }
+
+    /// Its sizes on disk.
+    pub fn sizes(&self) -> TimelineSizes {
+        let manifest = self.shared.manifest();
+        TimelineSizes {
+            layers: manifest.layers.len() as u64,
+            layer_bytes: manifest.layers.iter().map(|layer| layer.size).sum(),
+            wal_bytes: self.shared.wal.end() - self.shared.wal.start(),
+        }
+    }
+
+    /// Why indexing stopped, if it did.
+    pub fn failure(&self) -> Option<Arc<StoreError>> {
+        self.shared.tracker.failure()
+    }
+
+    /// Calls `listener` after each change of [`Timeline::progress`]. It must be quick and not call back.
+    pub fn on_progress(&self, listener: Box<dyn Fn() + Send + Sync>) {
+        self.shared.tracker.listen(listener);
+    }
+
+    /// Appends WAL at `lsn`, which must be the end of what is there. Nothing is durable yet:
+    /// [`Progress::synced`] follows.
+    ///
+    /// # Errors
+    /// If the position is wrong, the disk refuses, or indexing has failed on what came before.
+    pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), StoreError> {
+        if let Some(failure) = self.shared.tracker.failure() {
+            return Err(StoreError::Failed(failure));
+        }
+        self.shared.wal.append(lsn, bytes)?;
+        let end = self.shared.wal.end();
+        self.shared
+            .tracker
+            .update(|progress| progress.written = end);
+        Ok(())
+    }
+
+    /// Discards the WAL from `to` on and clears a failure of indexing. `to` must not lie before the
+    /// last good record's end.
+    ///
+    /// # Errors
+    /// If `to` lies before the last record, or the disk refuses.
+    pub fn rewind(&self, to: Lsn) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let last = shared.tracker.get().last_record;
+        if to < last {
+            return Err(StoreError::RewindTooFar { to, last });
+        }
+        shared.count_rewind();
+        shared.wal.rewind(to)?;
+        shared.tracker.update(|progress| {
+            progress.written = to;
+            progress.synced = progress.synced.min(to);
+        });
+        shared.tracker.clear_failure();
+        Ok(())
+    }
+
+    /// Waits until `lsn` is readable.
+    ///
+    /// # Errors
+    /// If it does not arrive within `limit`, or cannot.
+    pub fn wait_for(&self, lsn: Lsn, limit: Duration) -> Result<Progress, WaitError> {
+        self.shared.tracker.wait_for(lsn, limit)
+    }
+
+    /// The timeline at `lsn`.
+    ///
+    /// # Errors
+    /// If that LSN is not readable.
+    pub fn snapshot(&self, lsn: Lsn) -> Result<Snapshot, ReadError> {
+        let progress = self.shared.tracker.get();
+        let (from, to) = (progress.readable_from, progress.last_record);
+        if lsn < from || lsn > to {
+            return Err(ReadError::NotReadable { lsn, from, to });
+        }
+        Ok(Snapshot::at(&self.shared, lsn))
+    }
+
+    /// The end and the start of the last record that ends at or below `lsn`.
+    ///
+    /// # Errors
+    /// If the WAL around it is not there.
+    pub fn boundary(&self, lsn: Lsn) -> Result<Boundary, StoreError> {
+        let wal = &self.shared.wal;
+        walrecord::record_boundary(wal, wal.segment_size(), lsn).map_err(|source| {
+            StoreError::BadRecord {
+                start: lsn,
+                end: lsn,
+                source: Box::new(source),
+            }
+        })
+    }
+
+    /// Reads WAL bytes at `lsn`, as many as are there. Short at the end of what is there.
+    ///
+    /// # Errors
+    /// If the files cannot be read.
+    pub fn read_wal(&self, lsn: Lsn, buffer: &mut [u8]) -> Result<usize, StoreError> {
+        self.shared
+            .wal
+            .read_at(lsn, buffer)
+            .map_err(StoreError::io("reading WAL at", lsn.to_string()))
+    }
+
+    /// Writes everything up to the last record into layer files, and returns where that was.
+    ///
+    /// # Errors
+    /// If that takes longer than `limit`.
+    pub fn checkpoint(&self, limit: Duration) -> Result<Lsn, WaitError> {
+        let target = self.shared.tracker.get().last_record;
+        self.shared.request_freeze();
+        self.shared.tracker.wait_until(target, limit, |progress| progress.disk_consistent)?;
+        Ok(target)
+    }
+
+    /// Notes the minor release that the primary runs from here on, if that is news.
+    ///
+    /// # Errors
+    /// If the manifest cannot be written.
+    pub fn set_minor(&self, minor: u16) -> Result<(), StoreError> {
+        let now = self.shared.tracker.get().last_record;
+        let rules = self.shared.rules().at(now);
+        if rules.minor == minor {
+            return Ok(());
+        }
+        self.shared
+            .add_rules(now, walrecord::RedoRules { minor, ..rules });
+        let mut manifest = self.shared.manifest();
+        let mut next = manifest.clone();
+        next.set_rules(&self.shared.rules().0);
+        next.write(&*self.shared.storage, &self.shared.dir)?;
+        *manifest = next;
+        Ok(())
+    }
+
+    /// Stops the timeline's threads. What is synced stays; the rest is received again.
+    pub fn close(&self) {
+        self.shared.tracker.stop();
+        let threads = std::mem::take(
+            &mut *self
+                .threads
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        for thread in threads {
+            // A panic was reported by its guard.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Makes waiters see that a thread is gone.
+struct FailOnPanic<'a>(&'a Shared);
+
+impl Drop for FailOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let name = std::thread::current().name().unwrap_or("?").to_owned();
+            self.0.tracker.fail(StoreError::ThreadPanicked(name));
+        }
+    }
+}
+
+/// The thread that makes WAL durable: as fast as the disk syncs, everything written meanwhile at once.
+fn sync_wal(shared: &Arc<Shared>) {
+    while let Some(progress) = shared
+        .tracker
+        .wait_while(|progress| progress.synced >= progress.written)
+    {
+        match shared.wal.sync() {
+            Ok(synced) => shared.tracker.update(|p| {
+                if p.written >= progress.written {
+                    p.synced = p.synced.max(synced.min(p.written));
+                }
+            }),
+            Err(error) => {
+                slog::error!(shared.log, "syncing WAL failed"; "error" => %error);
+                shared.tracker.fail(error.into());
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! How far a timeline has come, and waiting for it to come further.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use walrecord::Lsn;
+
+use crate::error::StoreError;
+
+/// Positions of a timeline. Invariant: `synced <= written`, `last_record <= written`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// End of the WAL bytes received.
+    pub written: Lsn,
+    /// End of the WAL bytes that survive a crash; may lie inside a record.
+    pub synced: Lsn,
+    /// End of the last record that is indexed: the newest readable LSN, once it is at or above
+    /// `readable_from`.
+    pub last_record: Lsn,
+    /// The oldest readable LSN (the import's stop position).
+    pub readable_from: Lsn,
+    /// Up to here, everything is in layer files.
+    pub disk_consistent: Lsn,
+}
+
+/// Why a wait ended without the LSN.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WaitError {
+    /// The limit ran out.
+    #[error("timed out after {waited:?} waiting for {wanted}; the last record is at {last_record}")]
+    Timeout {
+        /// What was waited for.
+        wanted: Lsn,
+        /// The newest readable LSN.
+        last_record: Lsn,
+        /// How long.
+        waited: Duration,
+    },
+    /// The timeline is being closed.
+    #[error("the timeline is shutting down")]
+    Stopping,
+    /// Indexing stopped on an error.
+    #[error("{wanted} cannot arrive: {reason}")]
+    Failed {
+        /// What was waited for.
+        wanted: Lsn,
+        /// Why.
+        reason: Arc<StoreError>,
+    },
+}
+
+type Listener = Box<dyn Fn() + Send + Sync>;
+
+/// Shared positions with waiters. Listeners are called, outside the lock, after each change that a
+/// replication peer wants to hear of.
+#[derive(Default)]
+pub(crate) struct Tracker {
+    state: Mutex<State>,
+    changed: Condvar,
+    listeners: Mutex<Vec<Listener>>,
+}
+
+#[derive(Default)]
+struct State {
+    progress: Progress,
+    failure: Option<Arc<StoreError>>,
+    stopping: bool,
+}
+
+impl Tracker {
+    pub(crate) fn new(progress: Progress) -> Tracker {
+        Tracker {
+            state: Mutex::new(State {
+                progress,
+                ..State::default()
+            }),
+            ..Tracker::default()
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    pub(crate) fn get(&self) -> Progress {
+        self.lock().progress
+    }
+
+    pub(crate) fn failure(&self) -> Option<Arc<StoreError>> {
+        self.lock().failure.clone()
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {
+        change(&mut self.lock().progress);
+        self.notify();
+    }
+
+    pub(crate) fn fail(&self, reason: StoreError) {
+        self.lock().failure.get_or_insert_with(|| Arc::new(reason));
+        self.notify();
+    }
+
+    pub(crate) fn clear_failure(&self) {
+        self.lock().failure = None;
+        self.notify();
+    }
+
+    pub(crate) fn stop(&self) {
+        self.lock().stopping = true;
+        self.notify();
+    }
+
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.listeners
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .push(listener);
+    }
+
+    fn notify(&self) {
+        self.changed.notify_all();
+        let listeners = self
+            .listeners
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        for listener in listeners.iter() {
+            listener();
+        }
+    }
+
+    /// Waits until `ready` says so, the timeline stops, or (with `or_failure`) indexing fails.
+    /// Returns the positions, or none if the timeline stops.
+    pub(crate) fn wait_while(&self, mut unready: impl FnMut(&Progress) -> bool) -> Option<Progress> {
+        let mut state = self.lock();
+        while !state.stopping && unready(&state.progress) {
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        (!state.stopping).then_some(state.progress)
+    }
+
+    /// Waits for `limit`, less if the timeline stops. Returns whether it does.
+    pub(crate) fn pause(&self, limit: Duration) -> bool {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            let left = limit.saturating_sub(begin.elapsed());
+            if state.stopping || left.is_zero() {
+                return state.stopping;
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .0;
+        }
+    }
+
+    /// Waits until the record that ends at `wanted` is readable.
+    pub(crate) fn wait_for(&self, wanted: Lsn, limit: Duration) -> Result<Progress, WaitError> {
+        self.wait_until(wanted, limit, |progress| progress.last_record)
+    }
+
+    /// Waits until `position` reaches `wanted`.
+    pub(crate) fn wait_until(
+        &self,
+        wanted: Lsn,
+        limit: Duration,
+        position: impl Fn(&Progress) -> Lsn,
+    ) -> Result<Progress, WaitError> {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if position(&state.progress) >= wanted {
+                return Ok(state.progress);
+            }
+            if state.stopping {
+                return Err(WaitError::Stopping);
+            }
+            if let Some(reason) = &state.failure {
+                return Err(WaitError::Failed {
+                    wanted,
+                    reason: Arc::clone(reason),
+                });
+            }
+            let left = limit.saturating_sub(begin.elapsed());
+            if left.is_zero() {
+                return Err(WaitError::Timeout {
+                    wanted,
+                    last_record: state.progress.last_record,
+                    waited: limit,
+                });
+            }
+            state = self
+                .changed
+                .wait_timeout(state, left)
+                .unwrap_or_else(|poisoned| poisoned.into_inner())
+                .0;
+        }
+    }
+}

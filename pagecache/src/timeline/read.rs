@@ -1,0 +1,249 @@
+//! Rebuilding a page at an LSN: collect its versions newest first down to one that stands alone, then
+//! redo upward.
+
+use std::fmt::Write as _;
+use std::ops::ControlFlow;
+
+use walrecord::{Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, ZERO_PAGE};
+use walredo::Applied;
+
+use super::layers::{FoundBody, LayerSet};
+use super::resolve::{Place, Resolver, Step};
+use super::wal_window::RecordFetcher;
+use crate::error::ReadError;
+use crate::layer::EntryKind;
+
+/// What a read had to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct ReadStats {
+    /// Records applied (those that the LSN test skipped count too).
+    pub records: u32,
+    /// The page started from a stored image.
+    pub image: bool,
+}
+
+/// Rules by the LSN from which on they hold, ascending.
+pub(crate) struct RulesHistory(pub(crate) Vec<(Lsn, RedoRules)>);
+
+impl RulesHistory {
+    pub(crate) fn at(&self, lsn: Lsn) -> RedoRules {
+        let upto = self.0.partition_point(|(from, _)| *from <= lsn);
+        self.0[upto.max(1) - 1].1
+    }
+}
+
+/// A page's versions, newest first, and the bytes that layers gave for them.
+#[derive(Default)]
+struct Chain {
+    links: Vec<Link>,
+    bytes: Vec<u8>,
+}
+
+struct Link {
+    lsn: Lsn,
+    kind: EntryKind,
+    body: LinkBody,
+}
+
+enum LinkBody {
+    Wal(Lsn),
+    Bytes { offset: usize, length: usize },
+}
+
+/// Everything a page is rebuilt from.
+pub(crate) struct PageBuilder<'a> {
+    pub(crate) resolver: Resolver<'a>,
+    pub(crate) rules: &'a RulesHistory,
+    pub(crate) records: RecordFetcher<'a>,
+    /// Records up to here may change pages that an import did not find: they were dropped later.
+    pub(crate) import_stop: Lsn,
+}
+
+impl PageBuilder<'_> {
+    /// The page at `at`, which lies inside the readable range.
+    pub(crate) fn page(&mut self, key: PageKey, at: Lsn) -> Result<(Page, ReadStats), ReadError> {
+        let steps = match self.resolver.place(key, at)? {
+            Place::Steps(steps) => steps,
+            Place::PastEnd(blocks) => {
+                return Err(ReadError::PastEnd {
+                    page: key,
+                    lsn: at,
+                    blocks,
+                });
+            }
+            Place::NoFork => return Err(no_fork(key, at)),
+        };
+        self.page_at(&steps, key, at)
+    }
+
+    fn page_at(
+        &mut self,
+        steps: &[Step],
+        key: PageKey,
+        at: Lsn,
+    ) -> Result<(Page, ReadStats), ReadError> {
+        let mut page = ZERO_PAGE;
+        let mut stats = ReadStats::default();
+        // Steps below a complete chain are not needed; upper ones apply on top of lower ones.
+        let mut chains = Vec::with_capacity(1);
+        for step in steps {
+            let (chain, complete) = collect(self.resolver.layers, step)?;
+            chains.push((step.key, chain));
+            if complete {
+                break;
+            }
+        }
+        for (own_key, chain) in chains.iter().rev() {
+            self.apply(&mut page, *own_key, chain, &mut stats, at)?;
+        }
+        check(&page, key, at, &chains)?;
+        Ok((page, stats))
+    }
+
+    fn apply(
+        &mut self,
+        page: &mut Page,
+        key: PageKey,
+        chain: &Chain,
+        stats: &mut ReadStats,
+        at: Lsn,
+    ) -> Result<(), ReadError> {
+        for link in chain.links.iter().rev() {
+            let bytes = match &link.body {
+                LinkBody::Bytes { offset, length } => &chain.bytes[*offset..offset + length],
+                LinkBody::Wal(start) => self.records.fetch(*start)?,
+            };
+            if link.kind == EntryKind::Image {
+                page.copy_from_slice(bytes);
+                stats.image = true;
+                continue;
+            }
+            stats.records += 1;
+            let rules = self.rules.at(link.lsn);
+            let start = match link.body {
+                LinkBody::Wal(start) => start,
+                LinkBody::Bytes { .. } => link.lsn,
+            };
+            let record = Record::parse(rules.version, start, link.lsn, bytes).map_err(|source| {
+                crate::error::StoreError::BadRecord {
+                    start,
+                    end: link.lsn,
+                    source: Box::new(source),
+                }
+            })?;
+            let applied =
+                walredo::redo(page, &record, &key, &rules).map_err(|source| ReadError::Redo {
+                    page: key,
+                    lsn: at,
+                    record: link.lsn,
+                    source: Box::new(source),
+                    chain: chain.describe(),
+                })?;
+            if applied == Applied::NoBase && link.lsn > self.import_stop {
+                return Err(ReadError::NoBase {
+                    page: key,
+                    lsn: at,
+                    record: link.lsn,
+                    chain: chain.describe(),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_fork(key: PageKey, lsn: Lsn) -> ReadError {
+    match key {
+        PageKey::Block(tag) => ReadError::NoRelation {
+            rel: tag.rel,
+            fork: tag.fork,
+            lsn,
+        },
+        PageKey::Slru(_) => ReadError::PastEnd {
+            page: key,
+            lsn,
+            blocks: 0,
+        },
+    }
+}
+
+/// Collects the versions of one step. The second value says whether the last one stands alone.
+fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), ReadError> {
+    let mut chain = Chain::default();
+    let mut complete = false;
+    let key = crate::key::Key::page(step.key);
+    layers.visit(&key, step.above, step.upto, &mut |found| {
+        let body = match found.body {
+            FoundBody::Record(start) => LinkBody::Wal(start),
+            FoundBody::Bytes(bytes) => {
+                let offset = chain.bytes.len();
+                chain.bytes.extend_from_slice(bytes);
+                LinkBody::Bytes {
+                    offset,
+                    length: bytes.len(),
+                }
+            }
+        };
+        chain.links.push(Link {
+            lsn: found.lsn,
+            kind: found.kind,
+            body,
+        });
+        complete = matches!(found.kind, EntryKind::Image | EntryKind::Init);
+        if complete {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    })?;
+    Ok((chain, complete))
+}
+
+/// The tripwire: a page leaves only if its header is plausible and from no later than `at`.
+fn check(page: &Page, key: PageKey, at: Lsn, chains: &[(PageKey, Chain)]) -> Result<(), ReadError> {
+    if matches!(key, PageKey::Slru(_)) {
+        return Ok(());
+    }
+    let problem = if !walredo::header_plausible(page) {
+        "its header is damaged".to_owned()
+    } else if walredo::page_lsn(page) > at {
+        format!("its LSN is {}", walredo::page_lsn(page))
+    } else {
+        return Ok(());
+    };
+    Err(ReadError::Implausible {
+        page: key,
+        lsn: at,
+        problem,
+        chain: chains
+            .iter()
+            .map(|(_, chain)| chain.describe())
+            .collect::<Vec<_>>()
+            .join(" below "),
+    })
+}
+
+impl Chain {
+    /// The versions' LSNs, newest first, at most 20 of them.
+    fn describe(&self) -> String {
+        let mut text = String::new();
+        for link in self.links.iter().take(20) {
+            let name = match link.kind {
+                EntryKind::Image => "image",
+                EntryKind::Init => "init",
+                _ => "delta",
+            };
+            let _ = write!(text, "{name}@{} ", link.lsn);
+        }
+        match self.links.len() {
+            0 => text.push_str("empty"),
+            1..=20 => {}
+            more => {
+                let _ = write!(text, "and {} more", more - 20);
+            }
+        }
+        text.trim_end().to_owned()
+    }
+}
+
+const _: () = assert!(PAGE_SIZE == 8192);

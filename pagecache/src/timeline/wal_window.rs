@@ -1,0 +1,70 @@
+//! Records by their start, read from WAL files.
+
+use walrecord::{DecoderOptions, Lsn, RawRecord, RecordReader, WalSlice};
+
+use crate::error::StoreError;
+use crate::wal::WalStore;
+
+/// Fetches records from the timeline's WAL files, one at a time.
+pub(crate) struct RecordFetcher<'a> {
+    reader: RecordReader<&'a WalStore>,
+}
+
+impl<'a> RecordFetcher<'a> {
+    pub(crate) fn new(wal: &'a WalStore, options: DecoderOptions) -> RecordFetcher<'a> {
+        RecordFetcher {
+            reader: RecordReader::new(wal, options),
+        }
+    }
+
+    /// The bytes of the record that starts at `start`.
+    pub(crate) fn fetch(&mut self, start: Lsn) -> Result<&[u8], StoreError> {
+        Ok(self.record(start)?.bytes)
+    }
+
+    /// The record that starts at `start`.
+    pub(crate) fn record(&mut self, start: Lsn) -> Result<RawRecord<'_>, StoreError> {
+        self.reader
+            .read(start)
+            .map_err(|source| StoreError::BadRecord {
+                start,
+                end: start,
+                source: Box::new(source),
+            })
+    }
+}
+
+/// A stretch of WAL in memory, for reading records of it in any order.
+pub(crate) struct WalWindow {
+    start: Lsn,
+    bytes: Vec<u8>,
+}
+
+impl WalWindow {
+    /// Loads `[start, end)`, from the beginning of the page that holds `start`.
+    pub(crate) fn load(wal: &WalStore, start: Lsn, end: Lsn) -> Result<WalWindow, StoreError> {
+        let start = start.page_start();
+        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX)];
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let at = start + filled as u64;
+            let read = wal
+                .read_at(at, &mut bytes[filled..])
+                .map_err(StoreError::io("reading WAL at", at.to_string()))?;
+            if read == 0 {
+                bytes.truncate(filled);
+                break;
+            }
+            filled += read;
+        }
+        Ok(WalWindow { start, bytes })
+    }
+
+    /// The bytes, to read records from.
+    pub(crate) fn slice(&self) -> WalSlice<'_> {
+        WalSlice {
+            start: self.start,
+            bytes: &self.bytes,
+        }
+    }
+}
