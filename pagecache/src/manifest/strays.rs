@@ -39,6 +39,10 @@ pub fn list_timelines(
 /// neither manifest nor timelines, layer files that the manifest does not name. Files whose names
 /// are not the store's are left alone.
 ///
+/// What was found is made durable first. A process that was killed may have renamed a manifest and
+/// not synced its directory: were files removed by the new manifest, and did the power fail then, the
+/// old manifest would come back and name them.
+///
 /// Only while the store is locked and nothing in it is open.
 ///
 /// # Errors
@@ -47,6 +51,8 @@ pub fn list_timelines(
 /// system refuses.
 pub fn remove_strays(storage: &dyn Storage) -> Result<Vec<PathBuf>, ManifestError> {
     let mut removed = Vec::new();
+    sync_dir(storage, Path::new(""))?;
+    sync_dir(storage, Path::new(TENANTS))?;
     for tenant in list_tenants(storage)? {
         Sweep {
             storage,
@@ -66,6 +72,8 @@ impl Sweep<'_> {
     fn tenant(&mut self, tenant: TenantId) -> Result<(), ManifestError> {
         let paths = TenantPaths::new(tenant);
         let path = paths.manifest();
+        sync_dir(self.storage, &paths.dir())?;
+        sync_dir(self.storage, &paths.timelines())?;
         let has_manifest = exists(self.storage, &path)?;
         if has_manifest {
             let manifest = TenantManifest::read(self.storage, &path)?;
@@ -97,6 +105,7 @@ impl Sweep<'_> {
     fn timeline(&mut self, tenant: TenantId, timeline: TimelineId) -> Result<(), ManifestError> {
         let paths = TimelinePaths::new(tenant, timeline);
         let path = paths.manifest();
+        sync_dir(self.storage, &paths.dir())?;
         let manifest = Manifest::read(self.storage, &path)?;
         if (manifest.tenant, manifest.timeline) != (tenant, timeline) {
             return Err(ManifestError::Misplaced {
@@ -190,4 +199,14 @@ fn exists(storage: &dyn Storage, path: &Path) -> Result<bool, ManifestError> {
     storage
         .exists(path)
         .map_err(ManifestError::io("look for", path))
+}
+
+/// Makes the names in a directory durable, if it exists.
+fn sync_dir(storage: &dyn Storage, dir: &Path) -> Result<(), ManifestError> {
+    if exists(storage, dir)? {
+        storage
+            .sync_dir(dir)
+            .map_err(ManifestError::io("sync the directory", dir))?;
+    }
+    Ok(())
 }
