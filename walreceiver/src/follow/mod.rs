@@ -1,0 +1,122 @@
+//! Following a server for as long as the process lives: connect, check who answers, stream,
+//! reconnect. Decides which errors are worth another try.
+
+mod error;
+mod resume;
+mod session;
+mod status;
+mod timing;
+
+use std::time::Duration;
+
+use slog::{Logger, error, info, o, warn};
+use walrecord::PgVersion;
+
+pub use error::FollowError;
+pub use resume::resume_point;
+pub use status::{Phase, ReceiverStatus, StatusSnapshot};
+pub use timing::{Backoff, SystemTiming, Timing};
+
+use crate::command::SlotName;
+use crate::conninfo::ConnInfo;
+use crate::control::Control;
+use crate::stream::{StreamEnd, WalSink};
+use error::Trouble;
+
+/// Whom to follow, and how.
+#[derive(Debug, Clone)]
+pub struct FollowOptions {
+    /// Where the server is.
+    pub conninfo: ConnInfo,
+    /// What it is.
+    pub peer: Peer,
+    /// The system identifier that it must have.
+    pub system_identifier: u64,
+    /// The slot that keeps WAL for us.
+    pub slot: Option<SlotName>,
+    /// Replies leave at least this often.
+    pub status_interval: Duration,
+    /// A server that sends nothing for so long is dead.
+    pub silence_timeout: Duration,
+    /// Waits between attempts.
+    pub backoff: Backoff,
+}
+
+/// What kind of server sends the WAL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Peer {
+    /// Stock PostgreSQL of this version, primary or standby.
+    Postgres(PgVersion),
+    /// A WAL safekeeper, which knows neither settings nor slots nor Postgres timelines. It is told
+    /// which tenant and timeline by `options` of the connection string.
+    Safekeeper,
+}
+
+impl FollowOptions {
+    /// Postgres's own intervals: status every 10 s, silence of 60 s.
+    pub fn new(conninfo: ConnInfo, peer: Peer, system_identifier: u64) -> FollowOptions {
+        FollowOptions {
+            conninfo,
+            peer,
+            system_identifier,
+            slot: None,
+            status_interval: Duration::from_secs(10),
+            silence_timeout: Duration::from_secs(60),
+            backoff: Backoff::default(),
+        }
+    }
+}
+
+/// Streams into `sink` from where it is, until `control` is stopped.
+///
+/// Reconnects whenever the server or the network fails. On each connection it checks the system
+/// identifier, the version, `wal_level`, the slot and the timeline history before the first byte.
+/// When the server's timeline ends, it goes over to the next.
+///
+/// # Errors
+/// What no reconnect can cure; see [`FollowError`].
+pub fn follow(
+    options: &FollowOptions,
+    sink: &mut dyn WalSink,
+    control: &Control,
+    status: &ReceiverStatus,
+    timing: &mut dyn Timing,
+    log: &Logger,
+) -> Result<(), FollowError> {
+    let log = log.new(o!("slot" => options.slot.as_ref().map(ToString::to_string)));
+    let mut failures = 0;
+    while !control.is_stopped() {
+        status.connecting();
+        let before = status.snapshot().last_wal();
+        let outcome = session::run(options, sink, control, status, &log);
+        control.unguard();
+        if control.is_stopped() {
+            break;
+        }
+        if status.snapshot().last_wal() != before {
+            failures = 0;
+        }
+        failures += 1;
+        let delay = options.backoff.delay(failures, timing.dice());
+        match outcome {
+            Ok(StreamEnd::Stopped) => break,
+            Ok(end) => {
+                info!(log, "the stream ended"; "how" => ?end);
+                status.waiting(failures, None);
+            }
+            Err(Trouble::Fatal(fatal)) => {
+                error!(log, "cannot follow the server any more"; "reason" => %fatal);
+                status.ended(Some(fatal.to_string()));
+                return Err(fatal);
+            }
+            Err(trouble) => {
+                warn!(log, "cannot follow the server; trying again";
+                    "reason" => %trouble, "attempt" => failures, "delay" => ?delay);
+                status.waiting(failures, Some(trouble.to_string()));
+            }
+        }
+        timing.pause(delay, control);
+    }
+    status.ended(None);
+    Ok(())
+}
