@@ -1,1 +1,5 @@
-//! The pageserver binary: configuration, composition, command line
+//! The parts of the `pageserver` binary: how the crates are put together.
+
+pub mod follow;
+pub mod import;
+pub mod truth;

@@ -47,6 +47,16 @@ pub struct ControlState {
 }
 
 impl ControlState {
+    /// The state that a control file carries: its checkpoint and its settings.
+    pub fn new(checkpoint: &CheckPoint, parameters: ParameterChange) -> ControlState {
+        let mut state = ControlState {
+            parameters,
+            ..ControlState::default()
+        };
+        state.checkpoint(checkpoint, true);
+        state
+    }
+
     /// Takes what a checkpoint recorded. A shutdown checkpoint is exact; an online one was overtaken
     /// by records that came before it in WAL (`xlog_redo`, access/transam/xlog.c).
     pub(crate) fn checkpoint(&mut self, c: &CheckPoint, shutdown: bool) {

@@ -113,6 +113,11 @@ impl Timeline {
         }
     }
 
+    /// Where its WAL files begin.
+    pub fn wal_start(&self) -> Lsn {
+        self.shared.wal.start()
+    }
+
     /// How far it is.
     pub fn progress(&self) -> Progress {
         self.shared.tracker.get()

@@ -1,0 +1,121 @@
+//! The store as a sink of streamed WAL.
+
+use std::sync::Arc;
+
+use pagecache::{StoreError, Timeline};
+use walreceiver::{Control, Held, Positions, Progress, SinkError, TimelineSwitch, WalSink};
+use walrecord::{Lsn, PgTimelineId};
+
+/// What the primary is told of our positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Acknowledge {
+    /// Nothing: an import that is not complete must neither advance the slot nor count as a standby.
+    Nothing,
+    /// The truth.
+    Truth,
+}
+
+/// Appends streamed WAL to a timeline.
+pub struct TimelineSink {
+    timeline: Timeline,
+    acknowledge: Acknowledge,
+}
+
+impl TimelineSink {
+    /// A sink that wakes `control` when the timeline's positions advance.
+    pub fn new(timeline: &Timeline, acknowledge: Acknowledge, control: &Control) -> TimelineSink {
+        let control = control.clone();
+        timeline.on_progress(Box::new(move || control.wake()));
+        TimelineSink {
+            timeline: timeline.clone(),
+            acknowledge,
+        }
+    }
+}
+
+impl WalSink for TimelineSink {
+    fn held(&self) -> Held {
+        let progress = self.timeline.progress();
+        let start = self.timeline.wal_start();
+        // Before an import is complete nothing is decoded: what was written came from this server.
+        let valid_end = match self.acknowledge {
+            Acknowledge::Nothing => progress.written,
+            Acknowledge::Truth => progress.last_record.max(start),
+        };
+        Held {
+            valid_end: valid_end.min(progress.written),
+            file_end: progress.written,
+        }
+    }
+
+    fn timeline(&self) -> PgTimelineId {
+        self.timeline.info().pg_timeline
+    }
+
+    fn rewind(&mut self, to: Lsn) -> Result<(), SinkError> {
+        self.timeline.rewind(to).map_err(refused)
+    }
+
+    fn write(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), SinkError> {
+        self.timeline.append(lsn, bytes).map_err(refused)
+    }
+
+    fn switch_timeline(&mut self, switch: TimelineSwitch<'_>) -> Result<(), SinkError> {
+        Err(SinkError::Fatal(
+            format!(
+                "the primary went over from timeline {} to {} at {}; following a promoted server is not supported yet: everything up to there stays readable",
+                switch.from, switch.to, switch.at
+            )
+            .into(),
+        ))
+    }
+
+    fn progress(&self) -> Arc<dyn Progress> {
+        Arc::new(TimelineProgress {
+            timeline: self.timeline.clone(),
+            acknowledge: self.acknowledge,
+        })
+    }
+}
+
+/// Damage in what was received heals when it is sent again; so does a full disk when it is emptied.
+fn refused(error: StoreError) -> SinkError {
+    let fatal = match &error {
+        StoreError::Failed(cause) => is_fatal(cause),
+        other => is_fatal(other),
+    };
+    if fatal {
+        SinkError::Fatal(Box::new(error))
+    } else {
+        SinkError::Retry(Box::new(error))
+    }
+}
+
+fn is_fatal(error: &StoreError) -> bool {
+    matches!(
+        error,
+        StoreError::WalLevelMinimal { .. }
+            | StoreError::ThreadPanicked(_)
+            | StoreError::Stopping
+            | StoreError::RewindTooFar { .. }
+    )
+}
+
+struct TimelineProgress {
+    timeline: Timeline,
+    acknowledge: Acknowledge,
+}
+
+impl Progress for TimelineProgress {
+    fn positions(&self) -> Positions {
+        if self.acknowledge == Acknowledge::Nothing {
+            return Positions::default();
+        }
+        let progress = self.timeline.progress();
+        Positions {
+            written: progress.written,
+            flushed: progress.synced,
+            applied: progress.last_record.min(progress.synced),
+        }
+    }
+}
