@@ -129,7 +129,7 @@ fn a_stream_starts_at_any_page_and_at_any_record() {
                 assert_eq!(first_record(fixture.slice(), start), Ok(None));
                 continue;
             }
-            let bytes = &fixture.from(start)[..];
+            let bytes = fixture.from(start);
             let mut decoder = StreamDecoder::new(start, options_with_size());
             decoder.push(start, bytes).unwrap();
             let found = decoder.next_record().unwrap().map(Owned::from);

@@ -1,5 +1,8 @@
-//! The decoders against the WAL of real servers.
+//! The decoders against WAL: of real servers, written by hand, and damaged.
 
 mod common;
-mod framing; // How records lie in pages.
-mod truth; // What is in them, against `pg_waldump`.
+mod damage; // Damaged WAL.
+mod edges; // Rare cases of framing, and every error.
+mod framing; // How records lie in pages, on real WAL.
+mod truth; // What records hold, against `pg_waldump`.
+mod writer;
