@@ -67,6 +67,19 @@ impl RecordBuilder {
         }
     }
 
+    /// The transaction that writes the record, 700 unless told.
+    pub(crate) const fn xid(mut self, xid: u32) -> Self {
+        self.xid = xid;
+        self
+    }
+
+    /// The replication origin that the record carries.
+    pub(crate) fn origin(mut self, origin: u16) -> Self {
+        self.headers.push(253);
+        self.headers.extend_from_slice(&origin.to_le_bytes());
+        self
+    }
+
     /// Adds a reference; flag 0x40 is "will init".
     pub(crate) fn block(mut self, id: u8, flags: u8, tag: BlockTag, data: &[u8]) -> Self {
         let has_data = if data.is_empty() { 0 } else { 0x20 };
