@@ -156,6 +156,17 @@ mod tests {
         assert!(frame(Compression::Lz4, &[7; 100_000]).len() < 1000);
     }
 
+    /// Compressed by hand: one literal, a match of 14, five literals. The encoder may change what it
+    /// makes of a payload, but never what is read.
+    #[test]
+    fn compression_1_is_the_lz4_block_format() {
+        let mut frame = vec![0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0];
+        frame.extend_from_slice(&[0x1A, 7, 1, 0, 0x50, 7, 7, 7, 7, 7]);
+        let checksum = crc32c::crc32c(&frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(*open_frame(&frame, BlockType::Data).unwrap(), [7; 20]);
+    }
+
     #[test]
     fn a_block_of_another_type_is_refused() {
         let error = open_frame(&frame(Compression::None, b"x"), BlockType::Index).unwrap_err();
