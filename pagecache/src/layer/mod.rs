@@ -4,14 +4,24 @@
 //! entries, an index over them, a key filter, a footer. A [`LayerWriter`] makes a file, a [`Layer`]
 //! reads one.
 
+mod block;
 mod entry;
 mod error;
+mod filter;
+mod footer;
+mod format;
+mod index;
 mod options;
 mod reader;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod verify;
 mod writer;
 
 pub use entry::{EntryKind, EntryRef};
 pub use error::{Damage, LayerError};
 pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary};
-pub use reader::{Layer, Scan};
+pub use reader::Layer;
+pub use scan::Scan;
 pub use writer::LayerWriter;

@@ -45,6 +45,17 @@ pub enum LayerKind {
     Image = 2,
 }
 
+impl LayerKind {
+    /// The kind with this number.
+    pub const fn from_u8(value: u8) -> Option<LayerKind> {
+        match value {
+            1 => Some(LayerKind::Delta),
+            2 => Some(LayerKind::Image),
+            _ => None,
+        }
+    }
+}
+
 /// How data blocks are compressed. Blocks that do not get smaller are stored as they are.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Compression {
