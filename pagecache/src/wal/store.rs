@@ -14,7 +14,7 @@ use crate::storage::{Access, Storage, StorageFile, create_dirs_durably};
 
 /// Segments that may wait for a sync. An append that would begin one more syncs first, so that
 /// neither open files nor the time a sync takes grow without bound.
-const MAX_DIRTY: usize = 32;
+pub(super) const MAX_DIRTY: usize = 32;
 
 /// The WAL of one timeline, as segment files named and filled as in `pg_wal`.
 ///
@@ -27,8 +27,9 @@ const MAX_DIRTY: usize = 32;
 ///
 /// Every byte below an LSN that [`WalStore::sync`] returned is intact. Beyond it anything may be
 /// there: nothing, a part of what was appended, zeros. [`WalStore::end`] of a store just opened is
-/// where the bytes found end; whoever opens it decodes them, cuts what is no WAL with
-/// [`WalStore::rewind`], and calls `sync` before relying on any of them.
+/// where the bytes found end; none of them counts as synced. Whoever opens it decodes them and then
+/// calls [`WalStore::rewind`] once, before anything is appended or acknowledged: that cuts off what is
+/// no WAL, and makes the rest durable.
 #[derive(Debug)]
 pub struct WalStore {
     storage: Arc<dyn Storage>,
@@ -86,7 +87,7 @@ impl WalStore {
     /// Opens the WAL in the directory `dir`, which is made if it is not there.
     ///
     /// `start` is the first byte that the store has or will have; it may be in the middle of a
-    /// segment. Nothing found counts as synced until the first [`WalStore::sync`].
+    /// segment. Nothing that is found counts as synced.
     ///
     /// # Errors
     /// If the segment size is none, if a file is too long or of another Postgres timeline, or if the
