@@ -159,7 +159,7 @@ impl Cluster {
                 Ok(()) => return Ok(()),
                 // Another process took it between our look and the server's bind.
                 Err(error) if self.log_text()[before..].contains("could not bind") => {
-                    last = Some(error)
+                    last = Some(error);
                 }
                 Err(error) => return Err(error),
             }

@@ -47,7 +47,7 @@ impl ServerProcess {
     pub(crate) fn signal(&self, signal: i32) {
         // SAFETY: the child is ours and not yet waited for, so its id names no other process. A failure
         // means that it has ended already, which the next wait finds.
-        unsafe { libc::kill(self.child.id().cast_signed(), signal) };
+        unsafe { libc::kill(self.child.id() as libc::pid_t, signal) };
     }
 
     /// Waits until it has ended.
@@ -64,7 +64,7 @@ impl ServerProcess {
         for child in &children {
             // SAFETY: plain call. The parent was stopped when the children were listed and has not waited
             // for them, so the ids are still theirs.
-            unsafe { libc::kill(child.cast_signed(), libc::SIGKILL) };
+            unsafe { libc::kill(*child as libc::pid_t, libc::SIGKILL) };
         }
         self.child.wait()?;
         // A new server refuses to start while an old process is attached to the shared memory.
@@ -125,7 +125,7 @@ fn spawn_bound_to_us(mut command: Command) -> Result<Child> {
                 return Err(std::io::Error::last_os_error());
             }
             // We may have died before the call; then nobody is left to send the signal.
-            if libc::getppid().cast_unsigned() != parent {
+            if libc::getppid() as u32 != parent {
                 return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
             }
             Ok(())

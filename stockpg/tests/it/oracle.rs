@@ -102,12 +102,12 @@ fn two_recoveries_to_one_lsn_are_equal_and_contents_follow() -> Result<()> {
     // The server that opens there holds what the primary held, except what it loses in any recovery.
     let mut expected = then;
     let opened = Contents::read(recovery.open(at)?.address())?;
-    let volatile = "workload.volatile";
-    assert!(expected.tables[volatile].rows > 0);
-    assert_eq!(opened.tables[volatile].rows, 0);
-    expected
-        .tables
-        .insert(volatile.to_owned(), opened.tables[volatile].clone());
+    for (name, table) in &mut expected.tables {
+        if name.starts_with("workload.volatile") {
+            assert!(table.rows > 0 && opened.tables[name].rows == 0, "{name}");
+            table.clone_from(&opened.tables[name]);
+        }
+    }
     // Redo leaves sequences up to 32 values ahead.
     assert_eq!(expected.sequences.len(), opened.sequences.len());
     expected.sequences.clone_from(&opened.sequences);

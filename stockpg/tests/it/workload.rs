@@ -1,18 +1,39 @@
 //! The workload runs, all of it, and again.
 
-use anyhow::Result;
-use stockpg::{Cluster, Contents, InitOptions, Phase, Workload, WorkloadOptions, amcheck};
+use anyhow::{Context, Result};
+use stockpg::{
+    Cluster, Contents, InitOptions, PgInstall, Phase, Workload, WorkloadOptions, amcheck,
+};
+use walrecord::PgVersion;
 
 use crate::postgres;
 
 #[test]
 fn every_phase_runs_and_runs_again() -> Result<()> {
+    runs_twice(&postgres())
+}
+
+#[test]
+#[ignore = "fetches four servers"]
+fn every_phase_runs_on_every_other_version() -> Result<()> {
+    for version in [
+        PgVersion::V14,
+        PgVersion::V16,
+        PgVersion::V17,
+        PgVersion::V18,
+    ] {
+        runs_twice(&PgInstall::find(version)?).with_context(|| format!("PostgreSQL {version}"))?;
+    }
+    Ok(())
+}
+
+fn runs_twice(install: &PgInstall) -> Result<()> {
     let options = InitOptions {
         checksums: true,
         conf: Workload::CONF.map(str::to_owned).to_vec(),
         ..Default::default()
     };
-    let cluster = Cluster::init(&postgres(), &options)?;
+    let cluster = Cluster::init(install, &options)?;
     let mut workload = Workload::prepare(&cluster, &WorkloadOptions::default())?;
     let before = cluster.insert_lsn()?;
     workload.run_all()?;
