@@ -1,0 +1,3 @@
+//! Whole-system tests, one module for each guarantee.
+
+mod oracle;
