@@ -20,7 +20,9 @@ mod walk;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
-    let version = args.next().ok_or("usage: record_stats VERSION.MINOR FILE...")?;
+    let version = args
+        .next()
+        .ok_or("usage: record_stats VERSION.MINOR FILE...")?;
     let (major, minor) = version.split_once('.').ok_or("VERSION.MINOR as in 15.18")?;
     let segments = args.map(fs::read).collect::<Result<Vec<_>, _>>()?;
     let first = segments.first().ok_or("no files")?;
@@ -52,7 +54,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             records += 1;
             walk::walk(&record).map_err(|error| format!("{}: {error}", record.start))?;
             let name = rmgr::record_name(&record).ok_or("unknown record")?;
-            *kinds.entry(format!("{}/{name}", record.header.rmgr)).or_default() += 1;
+            *kinds
+                .entry(format!("{}/{name}", record.header.rmgr))
+                .or_default() += 1;
             effects(&record, &context, &mut |effect| {
                 *sorts.entry(sort(&effect)).or_default() += 1;
             })?;

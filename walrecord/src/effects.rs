@@ -8,8 +8,6 @@
 mod blocks;
 mod meta;
 mod slru;
-#[cfg(test)]
-mod tests;
 
 use crate::record::Record;
 use crate::rmgr::{BodyError, Rmgr, RmgrId};

@@ -1,5 +1,6 @@
 //! Decodes everything that a record holds: main data, and the data of each block as redo would.
 
+use walrecord::Record;
 use walrecord::rmgr::btree::{self, BtreeRecord};
 use walrecord::rmgr::gin::{GinRecord, Recompression};
 use walrecord::rmgr::gist::{GistRecord, PageSplit};
@@ -8,7 +9,6 @@ use walrecord::rmgr::heap::HeapRecord;
 use walrecord::rmgr::heap2::Heap2Record;
 use walrecord::rmgr::spgist::SpGistRecord;
 use walrecord::rmgr::{BodyError, RecordBody, generic::Fragments, visibility};
-use walrecord::Record;
 
 /// Decodes main data and block data, walks all iterators, and says how many items it saw.
 pub(crate) fn walk(record: &Record<'_>) -> Result<usize, BodyError> {
@@ -107,7 +107,9 @@ fn btree(record: &Record<'_>, body: BtreeRecord) -> Result<usize, BodyError> {
 fn btree_block_0(record: &Record<'_>, body: BtreeRecord) -> Result<usize, BodyError> {
     let deletions = |counts: btree::DeletionCounts| -> Result<usize, BodyError> {
         let deletions = counts.deletions(record)?;
-        let updated = deletions.updated.map(|update| update.deleted_tids.iter().count());
+        let updated = deletions
+            .updated
+            .map(|update| update.deleted_tids.iter().count());
         Ok(deletions.deleted.iter().count() + updated.sum::<usize>())
     };
     Ok(match body {
@@ -139,9 +141,7 @@ fn hash(record: &Record<'_>, body: HashRecord<'_>) -> Result<usize, BodyError> {
         false => Ok(0),
     };
     Ok(match body {
-        HashRecord::Insert { .. } if needed(record, 0) => {
-            HashRecord::inserted_tuple(record)?.len()
-        }
+        HashRecord::Insert { .. } if needed(record, 0) => HashRecord::inserted_tuple(record)?.len(),
         HashRecord::AddOverflowPage(_) => number(0)? + number(2)? + number(4)?,
         HashRecord::SplitAllocatePage(split) if needed(record, 2) => {
             usize::from(split.meta(record)?.masks.is_some())
