@@ -1,4 +1,7 @@
 //! The data page checksum (storage/checksum_impl.h): 32 interleaved FNV-1a variants, folded.
+//!
+//! Measured on one core of a 2-core virtual machine: 5 to 6 GB/s with the baseline instruction set
+//! (SSE2), 7 to 12 GB/s with AVX2.
 
 use walrecord::{BlockNumber, PAGE_SIZE, Page};
 

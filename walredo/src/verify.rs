@@ -62,6 +62,8 @@ pub struct Verifier {
     pages: BTreeMap<BlockTag, Box<Page>>,
     /// Relations whose whole history is in the WAL: their pages start from nothing.
     created: HashSet<RelFileLocator>,
+    /// Pages that recovery rightly has otherwise than the primary, until the next expected version.
+    lossy: HashSet<BlockTag>,
     counts: BTreeMap<RecordKind, BlockCounts>,
     differences: Vec<Difference>,
 }
@@ -73,6 +75,7 @@ impl Verifier {
             rules,
             pages: BTreeMap::new(),
             created: HashSet::new(),
+            lossy: HashSet::new(),
             counts: BTreeMap::new(),
             differences: Vec::new(),
         }
@@ -88,9 +91,16 @@ impl Verifier {
         &self.differences
     }
 
-    /// The pages as redo left them.
-    pub fn page(&self, tag: &BlockTag) -> Option<&Page> {
-        self.pages.get(tag).map(|page| &**page)
+    /// Gives the page that a block has where the WAL begins, from a base backup for instance. Other
+    /// pages of the relation then start from nothing.
+    pub fn load(&mut self, tag: BlockTag, page: Box<Page>) {
+        self.created.insert(tag.rel);
+        self.pages.insert(tag, page);
+    }
+
+    /// All known pages as redo left them, in the order of their tags.
+    pub fn pages(&self) -> impl Iterator<Item = (&BlockTag, &Page)> {
+        self.pages.iter().map(|(tag, page)| (tag, &**page))
     }
 
     /// Blocks that were found equal, and those that were not (differing or refused).
@@ -227,8 +237,7 @@ impl Verifier {
 
     fn compare(&mut self, record: &Record<'_>, block: &BlockRef<'_>) {
         if loses_content(block) {
-            self.pages.remove(&block.tag);
-            self.created.remove(&block.tag.rel);
+            self.lossy.insert(block.tag);
         }
         let RmgrId::BuiltIn(rmgr) = record.header.rmgr else {
             return;
@@ -244,6 +253,11 @@ impl Verifier {
             self.count(record, |counts| &mut counts.unchecked);
             return;
         };
+        if self.lossy.remove(&block.tag) {
+            self.seed(record, block);
+            self.count(record, |counts| &mut counts.seeded);
+            return;
+        }
         let mut actual: Page = **actual;
         mask(&mut actual, &block.tag, rmgr);
         mask(&mut expected, &block.tag, rmgr);
