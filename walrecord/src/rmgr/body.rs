@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use crate::reader::{Reader, Truncated};
 use crate::record::Record;
 use crate::rmgr::Rmgr;
-use crate::types::{BlockTag, Lsn, RelFileLocator};
+use crate::types::{BlockNumber, BlockTag, Lsn, RelFileLocator};
 
 /// A record body that is not what its resource manager writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -146,6 +146,20 @@ impl<'a> Body<'a> {
             spc: self.u32(field)?,
             db: self.u32(field)?,
             rel: self.u32(field)?,
+        })
+    }
+
+    /// A block number in two halves, high one first (`BlockIdData`).
+    pub(crate) fn block_id(&mut self, field: &'static str) -> Result<BlockNumber, BodyError> {
+        let high = self.u16(field)?;
+        let low = self.u16(field)?;
+        Ok(u32::from(high) << 16 | u32::from(low))
+    }
+
+    pub(crate) fn item_pointer(&mut self, field: &'static str) -> Result<ItemPointer, BodyError> {
+        Ok(ItemPointer {
+            block: self.block_id(field)?,
+            offnum: self.u16(field)?,
         })
     }
 
@@ -350,6 +364,28 @@ impl LeItem for RelFileLocator {
             spc: u32_at(bytes, 0),
             db: u32_at(bytes, 4),
             rel: u32_at(bytes, 8),
+        }
+    }
+}
+
+/// Where a tuple is (`ItemPointerData`, 6 bytes: the block number in two halves, high one first).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ItemPointer {
+    /// The block.
+    pub block: BlockNumber,
+    /// The line pointer.
+    pub offnum: u16,
+}
+
+impl LeItem for ItemPointer {
+    const SIZE: usize = 6;
+
+    #[inline]
+    fn from_le(bytes: &[u8]) -> ItemPointer {
+        let high = u32::from(u16_at(bytes, 0));
+        ItemPointer {
+            block: high << 16 | u32::from(u16_at(bytes, 2)),
+            offnum: u16_at(bytes, 4),
         }
     }
 }

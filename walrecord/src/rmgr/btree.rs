@@ -3,6 +3,7 @@
 use crate::record::Record;
 use crate::rmgr::Rmgr;
 use crate::rmgr::body::{Body, BodyError, LeArray, LeItem, block_data, u16_at};
+use crate::rmgr::index_tuple::{IndexTuples, Spacing, read_index_tuple};
 use crate::types::{BlockNumber, PgVersion, RelFileLocator, Xid};
 
 const RMGR: Rmgr = Rmgr::Btree;
@@ -232,10 +233,8 @@ pub struct PostingUpdates<'a> {
 /// Index tuples that stand one after the other, each padded to 8 bytes, in the order in which a page
 /// holds them from its upper bound on: **the last is the page's first** (`_bt_restore_page`). An
 /// iterator of their padded bytes; its content was checked when it was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Items<'a> {
-    rest: &'a [u8],
-}
+#[derive(Clone, Copy, Debug)]
+pub struct Items<'a>(IndexTuples<'a>);
 
 impl LeItem for DedupInterval {
     const SIZE: usize = 4;
@@ -320,11 +319,15 @@ impl Split {
     ) -> Result<SplitLeftData<'a>, BodyError> {
         let mut body = Body::new(RMGR, block_data(RMGR, record, 0)?);
         let new_item = if new_item_on_left || self.posting_offset != 0 {
-            Some(read_item(&mut body, "split new item")?)
+            Some(read_index_tuple(
+                &mut body,
+                "split new item",
+                Spacing::Aligned,
+            )?)
         } else {
             None
         };
-        let high_key = read_item(&mut body, "split high key")?;
+        let high_key = read_index_tuple(&mut body, "split high key", Spacing::Aligned)?;
         body.finish("split high key")?;
         Ok(SplitLeftData { new_item, high_key })
     }
@@ -496,23 +499,6 @@ impl Metadata {
     }
 }
 
-/// The flag bits that share `t_info` with a tuple's size (`INDEX_SIZE_MASK`, access/itup.h).
-const INDEX_SIZE_MASK: u16 = 0x1FFF;
-
-/// Bytes of an index tuple's header: TID and `t_info`.
-const INDEX_TUPLE_HEADER: usize = 8;
-
-/// One index tuple with its padding.
-fn read_item<'a>(body: &mut Body<'a>, field: &'static str) -> Result<&'a [u8], BodyError> {
-    let mut header = *body;
-    let header = header.take(field, INDEX_TUPLE_HEADER)?;
-    let size = usize::from(u16_at(header, 6) & INDEX_SIZE_MASK);
-    if size < INDEX_TUPLE_HEADER {
-        return Err(body.value(field, size as i64));
-    }
-    body.take(field, size.next_multiple_of(8))
-}
-
 impl<'a> Items<'a> {
     /// The tuples of the new right page of SPLIT_L and SPLIT_R.
     ///
@@ -523,11 +509,7 @@ impl<'a> Items<'a> {
     }
 
     fn new(bytes: &'a [u8]) -> Result<Items<'a>, BodyError> {
-        let mut check = Body::new(RMGR, bytes);
-        while check.left() > 0 {
-            read_item(&mut check, "index tuple")?;
-        }
-        Ok(Items { rest: bytes })
+        IndexTuples::new(RMGR, bytes, Spacing::Aligned).map(Items)
     }
 }
 
@@ -535,10 +517,7 @@ impl<'a> Iterator for Items<'a> {
     type Item = &'a [u8];
 
     fn next(&mut self) -> Option<&'a [u8]> {
-        let mut body = Body::new(RMGR, self.rest);
-        let item = read_item(&mut body, "index tuple").ok()?;
-        self.rest = body.take_rest();
-        Some(item)
+        self.0.next()
     }
 }
 

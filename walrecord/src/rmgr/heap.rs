@@ -300,7 +300,7 @@ impl<'a> Update<'a> {
     ///
     /// # Errors
     /// If block 0 or its data is missing or too short.
-    pub fn tuple(&self, record: &Record<'a>) -> Result<UpdatedTuple<'a>, BodyError> {
+    pub fn tuple<'r>(&self, record: &Record<'r>) -> Result<UpdatedTuple<'r>, BodyError> {
         let mut body = Body::new(RMGR, block_data(RMGR, record, 0)?);
         // XLH_UPDATE_PREFIX_FROM_OLD, XLH_UPDATE_SUFFIX_FROM_OLD.
         let prefix_length = match self.flags & 0x20 {
@@ -386,7 +386,7 @@ impl<'a> Inplace<'a> {
     ///
     /// # Errors
     /// If block 0 or its data is missing.
-    pub fn content(&self, record: &Record<'a>) -> Result<&'a [u8], BodyError> {
+    pub fn content<'r>(&self, record: &Record<'r>) -> Result<&'r [u8], BodyError> {
         block_data(RMGR, record, 0)
     }
 

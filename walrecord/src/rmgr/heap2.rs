@@ -3,9 +3,11 @@
 
 use crate::record::Record;
 use crate::rmgr::Rmgr;
-use crate::rmgr::body::{Body, BodyError, LeArray, LeItem, block_data, u16_at, u32_at};
+use crate::rmgr::body::{
+    Body, BodyError, ItemPointer, LeArray, LeItem, block_data, u16_at, u32_at,
+};
 use crate::rmgr::heap::{INIT_PAGE, Lock, LoggedTuple, OPCODE_MASK, TupleHeader};
-use crate::types::{BlockNumber, Lsn, Oid, PgVersion, RelFileLocator, Xid};
+use crate::types::{Lsn, Oid, PgVersion, RelFileLocator, Xid};
 
 const RMGR: Rmgr = Rmgr::Heap2;
 
@@ -139,10 +141,8 @@ pub struct NewCid {
     pub combocid: u32,
     /// The catalog's storage.
     pub rel: RelFileLocator,
-    /// The tuple's block.
-    pub block: BlockNumber,
-    /// The tuple's line pointer.
-    pub offnum: u16,
+    /// The tuple.
+    pub tid: ItemPointer,
 }
 
 /// One line pointer that becomes a redirection to another.
@@ -579,10 +579,7 @@ impl NewCid {
         let cmax = body.u32("new-cid cmax")?;
         let combocid = body.u32("new-cid combocid")?;
         let rel = body.locator("new-cid relation")?;
-        // An item pointer stores its block number in two halves, high one first.
-        let high = body.u16("new-cid block")?;
-        let low = body.u16("new-cid block")?;
-        let offnum = body.u16("new-cid offset")?;
+        let tid = body.item_pointer("new-cid tuple")?;
         body.finish("new-cid")?;
         Ok(NewCid {
             top_xid,
@@ -590,8 +587,7 @@ impl NewCid {
             cmax,
             combocid,
             rel,
-            block: u32::from(high) << 16 | u32::from(low),
-            offnum,
+            tid,
         })
     }
 }

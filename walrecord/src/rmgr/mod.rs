@@ -1,21 +1,27 @@
 //! Resource managers: their numbers here, their record bodies one module each
 //! (access/rmgrlist.h; the same list in 14 to 18).
 
+mod any;
 mod body;
+pub mod brin;
 pub mod btree;
 pub mod clog;
 pub mod commit_ts;
 pub mod database;
 pub mod generic;
+pub mod gin;
+pub mod gist;
 pub mod hash;
 pub mod heap;
 pub mod heap2;
+mod index_tuple;
 pub mod message;
 pub mod multixact;
 mod names;
 pub mod origin;
 pub mod relmap;
 pub mod sequence;
+pub mod spgist;
 pub mod standby;
 pub mod storage;
 pub mod tablespace;
@@ -23,7 +29,9 @@ pub mod visibility;
 pub mod xact;
 pub mod xlog;
 
-pub use body::{BodyError, LeArray, LeItem, LeIter};
+pub use any::RecordBody;
+pub use body::{BodyError, ItemPointer, LeArray, LeItem, LeIter};
+pub use index_tuple::IndexTuples;
 pub use names::record_name;
 
 use std::fmt;

@@ -1,0 +1,4 @@
+//! Record bodies.
+mod walk;
+#[test]
+fn placeholder() { let _ = walk::walk; }
