@@ -59,6 +59,17 @@ VACUUM dups;
 DELETE FROM dups WHERE v % 2 = 0;
 VACUUM dups;
 
+-- Few keys in many rounds of deletion and refill: new heap TIDs fall into posting lists of full pages,
+-- so that pages split in the middle of a posting list.
+CREATE TABLE refill (k int, pad int) WITH (autovacuum_enabled = off);
+CREATE INDEX refill_k ON refill (k);
+INSERT INTO refill SELECT i % 7, i FROM generate_series(1, 20000) i;
+SELECT format('DELETE FROM refill WHERE (pad * 7919 + %s) %% 11 = 0', r),
+  'VACUUM refill',
+  format('INSERT INTO refill SELECT (i * 31) %% 7, i * %s FROM generate_series(1, 3500) i', r)
+FROM generate_series(1, 12) r
+\gexec
+
 -- Version churn without HOT: dead index entries, simple and bottom-up deletion.
 CREATE TABLE churn (id int PRIMARY KEY, a int, b text) WITH (autovacuum_enabled = off, fillfactor = 100);
 CREATE INDEX churn_a ON churn (a);
