@@ -1,9 +1,12 @@
 //! Full page images inside records (`XLogRecordBlockImageHeader`; restored by `RestoreBlockImage`
 //! in access/transam/xlogreader.c).
 
+use std::cell::RefCell;
+
+use crate::pglz;
 use crate::reader::Reader;
 use crate::record::RecordError;
-use crate::types::{PAGE_SIZE, PgVersion};
+use crate::types::{PAGE_SIZE, Page, PgVersion};
 
 /// How an image's bytes are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,35 @@ pub struct BlockImage<'a> {
     pub apply: bool,
 }
 
+/// An image that gives no page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ImageError {
+    /// The hole does not lie in the page.
+    #[error("hole of {length} bytes at {offset} is not in the page")]
+    Hole {
+        /// Where it starts.
+        offset: u16,
+        /// Bytes of it.
+        length: u16,
+    },
+    /// The image gives another number of bytes than the page has without its hole.
+    #[error("image gives {found} bytes, the page without its hole has {expected}")]
+    Length {
+        /// Bytes that it gives.
+        found: usize,
+        /// Bytes of the page without its hole.
+        expected: usize,
+    },
+    /// The compressed bytes are damaged, or give more than the page has without its hole.
+    #[error("image of {length} bytes cannot be decompressed as {method:?}")]
+    Compressed {
+        /// How they are compressed.
+        method: ImageCompression,
+        /// How many they are.
+        length: usize,
+    },
+}
+
 /// The header of an image, its bytes not located yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ImageHeader {
@@ -41,6 +73,13 @@ pub(crate) struct ImageHeader {
     hole_length: u16,
     compression: ImageCompression,
     apply: bool,
+}
+
+thread_local! {
+    /// Making a decompressor costs more than using it for one page. One that cannot be made (no
+    /// memory) shows as an image that cannot be decompressed.
+    static ZSTD: RefCell<Option<zstd::bulk::Decompressor<'static>>> =
+        RefCell::new(zstd::bulk::Decompressor::new().ok());
 }
 
 const HAS_HOLE: u8 = 0x01;
@@ -122,6 +161,58 @@ impl ImageHeader {
 }
 
 impl BlockImage<'_> {
+    /// Writes the page of the image to `page`, the hole as zeros. The page's `pd_lsn` is the one it
+    /// had before the record, and its checksum is stale.
+    ///
+    /// # Errors
+    /// If the image is damaged; what `page` holds is then undefined.
+    pub fn restore(&self, page: &mut Page) -> Result<(), ImageError> {
+        let hole = usize::from(self.hole_offset)
+            ..usize::from(self.hole_offset) + usize::from(self.hole_length);
+        if hole.end > PAGE_SIZE {
+            return Err(ImageError::Hole {
+                offset: self.hole_offset,
+                length: self.hole_length,
+            });
+        }
+        let expected = PAGE_SIZE - hole.len();
+        let mut space = [0; PAGE_SIZE];
+        let stored = match self.compression {
+            ImageCompression::None => self.bytes,
+            _ => self.decompress(&mut space[..expected])?,
+        };
+        if stored.len() != expected {
+            return Err(ImageError::Length {
+                found: stored.len(),
+                expected,
+            });
+        }
+        let (before, behind) = stored.split_at(hole.start);
+        page[..hole.start].copy_from_slice(before);
+        page[hole.start..hole.end].fill(0);
+        page[hole.end..].copy_from_slice(behind);
+        Ok(())
+    }
+
+    /// Decompresses into `out`; gives the part that was filled.
+    fn decompress<'o>(&self, out: &'o mut [u8]) -> Result<&'o [u8], ImageError> {
+        let filled = match self.compression {
+            ImageCompression::None => None,
+            ImageCompression::Pglz => pglz::decompress(self.bytes, out),
+            ImageCompression::Lz4 => lz4_flex::block::decompress_into(self.bytes, out).ok(),
+            ImageCompression::Zstd => ZSTD.with_borrow_mut(|zstd| {
+                let zstd = zstd.as_mut()?;
+                zstd.decompress_to_buffer(self.bytes, out).ok()
+            }),
+        };
+        filled
+            .and_then(|filled| out.get(..filled))
+            .ok_or(ImageError::Compressed {
+                method: self.compression,
+                length: self.bytes.len(),
+            })
+    }
+
     pub(crate) fn encode_header(&self, version: PgVersion, out: &mut Vec<u8>) {
         let (apply, pglz, lz4, zstd) = bits(version);
         let method = match self.compression {

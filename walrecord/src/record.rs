@@ -13,6 +13,9 @@ use crate::types::{
 /// Bytes of a record's fixed header (`SizeOfXLogRecord`).
 pub const RECORD_HEADER_SIZE: usize = 24;
 
+/// Where the CRC stands in the header; it covers what is before.
+pub(crate) const CRC_OFFSET: usize = 20;
+
 /// The largest record that is accepted, in bytes (`XLogRecordMaxSize` of 16 and newer, 1020 MiB).
 /// 14 and 15 do not enforce it, but nothing in them writes more either.
 pub const MAX_RECORD_SIZE: u32 = 1020 * 1024 * 1024;

@@ -8,23 +8,18 @@ use super::{Access, Storage};
 /// What the name of a file that is being written ends with. Such files are strays after a crash.
 pub const TEMP_SUFFIX: &str = ".tmp";
 
-/// Makes a directory and its missing ancestors, and syncs the parent of each one made.
+/// Makes a directory and its missing ancestors, all durable.
+///
+/// Those that exist are synced too: a process that was killed may have made them and no more.
 ///
 /// # Errors
 /// If a step fails; ancestors made before it stay.
 pub fn create_dirs_durably(storage: &dyn Storage, path: &Path) -> io::Result<()> {
-    // From the deepest that exists down, so that a parent is always durable before its child.
-    let missing = {
-        let mut missing = Vec::new();
-        for ancestor in path.ancestors() {
-            if ancestor.as_os_str().is_empty() || storage.exists(ancestor)? {
-                break;
-            }
-            missing.push(ancestor);
-        }
-        missing
-    };
-    for dir in missing.into_iter().rev() {
+    let mut dirs: Vec<&Path> = path.ancestors().collect();
+    // The root is there, and comes last.
+    dirs.pop();
+    // From the root down, so that a parent is always durable before its child.
+    for dir in dirs.into_iter().rev() {
         storage.create_dir_all(dir)?;
         storage.sync_dir(parent_of(dir))?;
     }

@@ -8,6 +8,8 @@ mod durable;
 mod fatal;
 mod local;
 mod simulated;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsString;
 use std::fmt;

@@ -1,0 +1,577 @@
+//! The store of one timeline's WAL.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use walrecord::{Lsn, PgTimelineId, WalSource, is_segment_size};
+
+use super::error::WalStoreError;
+use super::handles::Handles;
+use super::scan::{Layout, ORPHAN_SUFFIX};
+use crate::storage::{Access, Storage, StorageFile, create_dirs_durably};
+
+/// Segments that may wait for a sync. An append that would begin one more syncs first, so that
+/// neither open files nor the time a sync takes grow without bound.
+pub(super) const MAX_DIRTY: usize = 32;
+
+/// The WAL of one timeline, as segment files named and filled as in `pg_wal`.
+///
+/// A file holds exactly the bytes that were appended: the last one grows with each append. (Space
+/// is not reserved: on ext4 that made no append-and-sync pattern reliably faster.)
+///
+/// One thread appends, one syncs, any number read; none of them waits for another's disk.
+///
+/// # What a crash leaves
+///
+/// Every byte below an LSN that [`WalStore::sync`] returned is intact. Beyond it anything may be
+/// there: nothing, a part of what was appended, zeros. [`WalStore::end`] of a store just opened is
+/// where the bytes found end; none of them counts as synced. Whoever opens it decodes them and then
+/// calls [`WalStore::rewind`] once, before anything is appended or acknowledged: that cuts off what is
+/// no WAL, and makes the rest durable.
+#[derive(Debug)]
+pub struct WalStore {
+    storage: Arc<dyn Storage>,
+    dir: PathBuf,
+    layout: Layout,
+    /// Held while files are written, made, cut or removed. Locks are taken in the order of the
+    /// fields: `writer`, `syncing`, `progress`.
+    writer: Mutex<Writer>,
+    /// Held during a sync, so that syncs follow each other and those that wait share one.
+    syncing: Mutex<()>,
+    /// Held for moments only.
+    progress: Mutex<Progress>,
+    handles: Handles,
+}
+
+/// What only the thread that changes files needs.
+#[derive(Debug)]
+struct Writer {
+    /// The segment that is written, once it is open and cut to the end of the WAL.
+    current: Option<(u64, Arc<dyn StorageFile>)>,
+    /// Segments behind a gap, found when the store was opened. They are looked at by nobody, and set
+    /// aside, not deleted, when something is about to be written: should they be there because a
+    /// file was damaged from outside, a person may want them.
+    orphans: Vec<u64>,
+}
+
+/// How far the WAL reaches.
+#[derive(Debug)]
+struct Progress {
+    end: Lsn,
+    /// At most `end`.
+    synced: Lsn,
+    /// Segments with bytes between `synced` and `end`. The file is missing where it is not open.
+    dirty: BTreeMap<u64, Option<Arc<dyn StorageFile>>>,
+    /// Names in the directory have changed since it was synced.
+    names_dirty: bool,
+    /// A sync failed.
+    broken: bool,
+    /// A rewind failed half way: files may hold bytes beyond `end` that must not come back.
+    cut_unfinished: bool,
+}
+
+/// One segment file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SegmentInfo {
+    /// The file's name.
+    pub name: String,
+    /// The first byte in it that is part of the store.
+    pub start: Lsn,
+    /// The byte after the last.
+    pub end: Lsn,
+}
+
+impl WalStore {
+    /// Opens the WAL in the directory `dir`, which is made if it is not there.
+    ///
+    /// `start` is the first byte that the store has or will have; it may be in the middle of a
+    /// segment. Nothing that is found counts as synced.
+    ///
+    /// # Errors
+    /// If the segment size is none, if a file is too long or of another Postgres timeline, or if the
+    /// file system refuses.
+    pub fn open(
+        storage: Arc<dyn Storage>,
+        dir: &Path,
+        segment_size: u32,
+        tli: PgTimelineId,
+        start: Lsn,
+    ) -> Result<WalStore, WalStoreError> {
+        if !is_segment_size(segment_size) {
+            return Err(WalStoreError::SegmentSize(segment_size));
+        }
+        let layout = Layout {
+            segment_size,
+            timeline: tli,
+            start,
+        };
+        create_dirs_durably(&*storage, dir)
+            .map_err(WalStoreError::io("make the directory", dir))?;
+        let found = layout.scan(&*storage, dir)?;
+        Ok(WalStore {
+            storage,
+            dir: dir.to_owned(),
+            layout,
+            writer: Mutex::new(Writer {
+                current: None,
+                orphans: found.orphans,
+            }),
+            syncing: Mutex::new(()),
+            progress: Mutex::new(Progress {
+                end: found.end,
+                synced: start,
+                // A process that was killed leaves bytes that are written and not synced.
+                dirty: found
+                    .segments
+                    .iter()
+                    .map(|number| (*number, None))
+                    .collect(),
+                names_dirty: true,
+                broken: false,
+                cut_unfinished: false,
+            }),
+            handles: Handles::default(),
+        })
+    }
+
+    /// The first byte of the store.
+    pub fn start(&self) -> Lsn {
+        self.layout.start
+    }
+
+    /// The end of what was appended, durable or not. Reads go this far.
+    pub fn end(&self) -> Lsn {
+        locked(&self.progress).end
+    }
+
+    /// The end of what is durable.
+    pub fn synced(&self) -> Lsn {
+        locked(&self.progress).synced
+    }
+
+    /// The Postgres timeline whose segments are written.
+    pub fn timeline(&self) -> PgTimelineId {
+        self.layout.timeline
+    }
+
+    /// Bytes of a whole segment.
+    pub fn segment_size(&self) -> u32 {
+        self.layout.segment_size
+    }
+
+    /// The segment files that hold the WAL, in order.
+    pub fn segments(&self) -> Vec<SegmentInfo> {
+        let (start, end) = (self.start(), self.end());
+        let size = self.layout.segment_size;
+        let mut segments = Vec::new();
+        let mut at = start;
+        while at < end {
+            let number = at.segment_number(size);
+            let next = at
+                .segment_start(size)
+                .checked_add(u64::from(size))
+                .map_or(end, |next| next.min(end));
+            segments.push(SegmentInfo {
+                name: self.layout.file_name(number),
+                start: at,
+                end: next,
+            });
+            at = next;
+        }
+        segments
+    }
+
+    /// Appends the bytes at `lsn`, which must be [`WalStore::end`].
+    ///
+    /// # Errors
+    /// If `lsn` is not the end, if a sync has failed before, or if the file system refuses. Nothing
+    /// of the call counts then; when the reason is gone (a full disk, say), it may be repeated.
+    pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), WalStoreError> {
+        let mut writer = locked(&self.writer);
+        self.check_append(lsn, bytes.len())?;
+        self.set_orphans_aside(&mut writer)?;
+        if self.is_dirt_full(lsn, bytes.len()) {
+            self.sync()?;
+        }
+        let mut touched = Vec::new();
+        if let Err(error) = self.write(&mut writer, lsn, bytes, &mut touched) {
+            self.take_back(&mut writer, lsn, &touched);
+            return Err(error);
+        }
+        // Only now: a sync that looked before would clear the marks, for an end without these bytes.
+        let mut progress = locked(&self.progress);
+        for Touched { number, file, made } in touched {
+            progress.dirty.insert(number, Some(file));
+            progress.names_dirty |= made;
+        }
+        progress.end = lsn + bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Makes everything durable that was appended before the call, and gives the end of what is
+    /// durable now. Appends go on meanwhile; calls that come during a sync share the next one.
+    ///
+    /// # Errors
+    /// If a sync fails, and from then on always ([`WalStoreError::Broken`]); by default the
+    /// process does not live to see it, see [`crate::storage::FatalHandler`].
+    pub fn sync(&self) -> Result<Lsn, WalStoreError> {
+        let asked = self.end();
+        let _turn = locked(&self.syncing);
+        {
+            let progress = locked(&self.progress);
+            self.check_not_broken(&progress)?;
+            if progress.synced >= asked {
+                return Ok(progress.synced);
+            }
+        }
+        self.sync_all()
+    }
+
+    /// Discards everything from `to` on, durably; what is below is durable afterwards too.
+    ///
+    /// # Errors
+    /// If `to` is not between start and end, if a sync has failed before, or if the file system
+    /// refuses. In the last case the end is at `to` already, but what was discarded may come back
+    /// after a crash: nothing can be appended until a call succeeds.
+    pub fn rewind(&self, to: Lsn) -> Result<(), WalStoreError> {
+        let mut writer = locked(&self.writer);
+        let _turn = locked(&self.syncing);
+        {
+            let mut progress = locked(&self.progress);
+            self.check_not_broken(&progress)?;
+            if to < self.start() || to > progress.end {
+                return Err(WalStoreError::CutOutside {
+                    to,
+                    start: self.start(),
+                    end: progress.end,
+                });
+            }
+            progress.end = to;
+            progress.synced = progress.synced.min(to);
+            progress.names_dirty = true;
+            progress.cut_unfinished = true;
+        }
+        self.set_orphans_aside(&mut writer)?;
+        self.remove_from(&mut writer, to)?;
+        self.sync_all()?;
+        locked(&self.progress).cut_unfinished = false;
+        Ok(())
+    }
+
+    /// Fills the front of `buf` with the bytes at `lsn` and gives their number: fewer than asked for
+    /// only where the WAL ends.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] below the start; else if the file system refuses, or a file
+    /// is shorter than it was left.
+    pub fn read_at(&self, lsn: Lsn, buf: &mut [u8]) -> io::Result<usize> {
+        if lsn < self.start() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the WAL here starts at {}, not at {lsn}", self.start()),
+            ));
+        }
+        let there = self.end().saturating_sub(lsn);
+        let wanted = usize::try_from(there).map_or(buf.len(), |there| there.min(buf.len()));
+        let mut filled = 0;
+        while filled < wanted {
+            let at = lsn + filled as u64;
+            let (number, offset, room) = self.place(at);
+            let piece = room.min(wanted - filled);
+            match self.read_segment(number, offset, &mut buf[filled..filled + piece]) {
+                Ok(()) => filled += piece,
+                // A rewind came since the end was looked at.
+                Err(_) if self.end() < at + piece as u64 => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn read_segment(&self, number: u64, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let path = self.path(number);
+        let file = self
+            .handles
+            .get(number, || self.storage.open(&path, Access::Read))?;
+        file.read_exact_at(buf, offset)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    io::Error::new(error.kind(), format!("{} is cut short", path.display()))
+                }
+                _ => error,
+            })
+    }
+
+    fn check_append(&self, lsn: Lsn, length: usize) -> Result<(), WalStoreError> {
+        let progress = locked(&self.progress);
+        self.check_not_broken(&progress)?;
+        let end = progress.end;
+        if progress.cut_unfinished {
+            return Err(WalStoreError::CutUnfinished { to: end });
+        }
+        if lsn > end {
+            return Err(WalStoreError::Gap { end, lsn });
+        }
+        if lsn < end {
+            return Err(WalStoreError::Overlap { end, lsn });
+        }
+        match lsn.checked_add(length as u64) {
+            Some(_) => Ok(()),
+            None => Err(WalStoreError::TooFar { lsn, length }),
+        }
+    }
+
+    fn check_not_broken(&self, progress: &Progress) -> Result<(), WalStoreError> {
+        if progress.broken {
+            return Err(WalStoreError::Broken {
+                dir: self.dir.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes bytes and notes the files they went to, also when it fails.
+    fn write(
+        &self,
+        writer: &mut Writer,
+        mut at: Lsn,
+        mut bytes: &[u8],
+        touched: &mut Vec<Touched>,
+    ) -> Result<(), WalStoreError> {
+        while !bytes.is_empty() {
+            let (number, offset, room) = self.place(at);
+            let (piece, rest) = bytes.split_at(room.min(bytes.len()));
+            let (file, made) = self.segment_to_write(writer, number, offset)?;
+            touched.push(Touched {
+                number,
+                file: Arc::clone(&file),
+                made,
+            });
+            file.write_all_at(piece, offset)
+                .map_err(WalStoreError::io("write to", &self.path(number)))?;
+            at = at + piece.len() as u64;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// The file of a segment that is about to be written at `offset`, and whether it was made now.
+    fn segment_to_write(
+        &self,
+        writer: &mut Writer,
+        number: u64,
+        offset: u64,
+    ) -> Result<(Arc<dyn StorageFile>, bool), WalStoreError> {
+        match &writer.current {
+            Some((current, file)) if *current == number => return Ok((Arc::clone(file), false)),
+            _ => writer.current = None,
+        }
+        let path = self.path(number);
+        let (file, made) = match self.storage.open(&path, Access::ReadWrite) {
+            Ok(file) => (file, false),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let file = self.storage.create(&path);
+                (file.map_err(WalStoreError::io("make", &path))?, true)
+            }
+            Err(error) => return Err(WalStoreError::io("open", &path)(error)),
+        };
+        // What an append left behind that failed and could not be taken back.
+        let len = file.len().map_err(WalStoreError::io("measure", &path))?;
+        if len > offset {
+            file.set_len(offset)
+                .map_err(WalStoreError::io("cut", &path))?;
+        }
+        writer.current = Some((number, Arc::clone(&file)));
+        Ok((file, made))
+    }
+
+    /// Removes what a failed append wrote, as far as that works: nothing counts beyond the end, and
+    /// whatever stays is cut off before it is written over.
+    fn take_back(&self, writer: &mut Writer, to: Lsn, touched: &[Touched]) {
+        writer.current = None;
+        let (first, offset, _) = self.place(to);
+        for Touched { number, file, made } in touched {
+            let keep = if *number == first { offset } else { 0 };
+            let cut = file.set_len(keep);
+            if cut.is_ok() && *made {
+                // A leftover empty file does no harm.
+                let _ = self.storage.remove_file(&self.path(*number));
+            }
+        }
+    }
+
+    /// Syncs everything up to the end. The caller holds `syncing`.
+    fn sync_all(&self) -> Result<Lsn, WalStoreError> {
+        let (target, dirty, names_dirty) = {
+            let mut progress = locked(&self.progress);
+            self.check_not_broken(&progress)?;
+            let names_dirty = std::mem::take(&mut progress.names_dirty);
+            (
+                progress.end,
+                std::mem::take(&mut progress.dirty),
+                names_dirty,
+            )
+        };
+        let result = self.sync_files(&dirty, names_dirty);
+        let mut progress = locked(&self.progress);
+        match result {
+            Ok(()) => {
+                progress.synced = target;
+                Ok(target)
+            }
+            Err(SyncFailure::Opening(error)) => {
+                // Nothing is lost; the next sync does all of it.
+                progress.names_dirty |= names_dirty;
+                for (number, file) in dirty {
+                    progress.dirty.entry(number).or_insert(file);
+                }
+                Err(error)
+            }
+            Err(SyncFailure::Syncing(error)) => {
+                progress.broken = true;
+                Err(error)
+            }
+        }
+    }
+
+    /// Content first, in order, then the names: a name in the directory is never durable before the
+    /// bytes that an earlier sync promised.
+    fn sync_files(
+        &self,
+        dirty: &BTreeMap<u64, Option<Arc<dyn StorageFile>>>,
+        names_dirty: bool,
+    ) -> Result<(), SyncFailure> {
+        for (number, file) in dirty {
+            let path = self.path(*number);
+            let file = match file {
+                Some(file) => Arc::clone(file),
+                None => self
+                    .storage
+                    .open(&path, Access::ReadWrite)
+                    .map_err(WalStoreError::io("open", &path))
+                    .map_err(SyncFailure::Opening)?,
+            };
+            file.sync()
+                .map_err(WalStoreError::io("sync", &path))
+                .map_err(SyncFailure::Syncing)?;
+        }
+        if names_dirty {
+            self.storage
+                .sync_dir(&self.dir)
+                .map_err(WalStoreError::io("sync the directory", &self.dir))
+                .map_err(SyncFailure::Syncing)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the segments above `to`, the last first, and cuts the one that holds it.
+    fn remove_from(&self, writer: &mut Writer, to: Lsn) -> Result<(), WalStoreError> {
+        writer.current = None;
+        let (number, offset, _) = self.place(to);
+        let first_removed = if offset == 0 { number } else { number + 1 };
+        locked(&self.progress)
+            .dirty
+            .retain(|number, _| *number < first_removed);
+        // The directory is asked, not memory: an append that failed may have left files.
+        let found = self.layout.scan(&*self.storage, &self.dir)?;
+        let there = found.segments.iter().chain(&found.orphans);
+        for number in there.rev().filter(|number| **number >= first_removed) {
+            let path = self.path(*number);
+            self.storage
+                .remove_file(&path)
+                .map_err(WalStoreError::io("remove", &path))?;
+        }
+        // After the removals: before, a reader with an old end in mind could open such a file again,
+        // and later readers would take it for the one that is made in its place.
+        self.handles.clear();
+        if first_removed > number && found.segments.contains(&number) {
+            let path = self.path(number);
+            let file = self
+                .storage
+                .open(&path, Access::ReadWrite)
+                .map_err(WalStoreError::io("open", &path))?;
+            let len = file.len().map_err(WalStoreError::io("measure", &path))?;
+            if len > offset {
+                file.set_len(offset)
+                    .map_err(WalStoreError::io("cut", &path))?;
+            }
+            locked(&self.progress).dirty.insert(number, Some(file));
+        }
+        Ok(())
+    }
+
+    fn set_orphans_aside(&self, writer: &mut Writer) -> Result<(), WalStoreError> {
+        if writer.orphans.is_empty() {
+            return Ok(());
+        }
+        while let Some(number) = writer.orphans.last() {
+            let path = self.path(*number);
+            let mut aside = path.clone().into_os_string();
+            aside.push(ORPHAN_SUFFIX);
+            self.storage
+                .rename(&path, Path::new(&aside))
+                .map_err(WalStoreError::io("set aside", &path))?;
+            writer.orphans.pop();
+        }
+        // At once: else a crash could bring a file back behind a gap that has been filled by then.
+        self.storage.sync_dir(&self.dir).map_err(|error| {
+            locked(&self.progress).broken = true;
+            WalStoreError::io("sync the directory", &self.dir)(error)
+        })
+    }
+
+    /// Whether an append would make one segment too many wait for a sync.
+    fn is_dirt_full(&self, lsn: Lsn, length: usize) -> bool {
+        let last = lsn + (length as u64).saturating_sub(1);
+        let last = last.segment_number(self.layout.segment_size);
+        let progress = locked(&self.progress);
+        progress.dirty.len() >= MAX_DIRTY && !progress.dirty.contains_key(&last)
+    }
+
+    /// The segment that holds the byte at `lsn`, the byte's offset in it, and the bytes from there
+    /// to the segment's end.
+    fn place(&self, lsn: Lsn) -> (u64, u64, usize) {
+        let size = self.layout.segment_size;
+        let offset = lsn.segment_offset(size);
+        let room = (size - offset) as usize;
+        (lsn.segment_number(size), u64::from(offset), room)
+    }
+
+    fn path(&self, number: u64) -> PathBuf {
+        self.dir.join(self.layout.file_name(number))
+    }
+}
+
+impl WalSource for WalStore {
+    type Error = io::Error;
+
+    fn read_at(&self, lsn: Lsn, buf: &mut [u8]) -> io::Result<usize> {
+        WalStore::read_at(self, lsn, buf)
+    }
+}
+
+/// A file that an append wrote to.
+struct Touched {
+    number: u64,
+    file: Arc<dyn StorageFile>,
+    /// It was made by that append.
+    made: bool,
+}
+
+/// Which half of a sync failed.
+enum SyncFailure {
+    /// A file could not be opened: nothing is lost.
+    Opening(WalStoreError),
+    /// A sync failed: writes may be lost.
+    Syncing(WalStoreError),
+}
+
+/// Takes a lock. A thread that panicked while it held one may have left the state half changed, so
+/// the panic spreads.
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .expect("a thread panicked while it changed the WAL")
+}

@@ -1,0 +1,562 @@
+//! Records out of a live stream of WAL bytes, checked: the one implementation of how records lie in
+//! pages, which the readers are built on too (`XLogDecodeNextRecord` in access/transam/xlogreader.c).
+
+use crate::error::WalError;
+use crate::page::{
+    PageContext, PageHeader, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE, is_segment_size,
+};
+use crate::record::{
+    CRC_OFFSET, MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, RecordError, RecordHeader,
+};
+use crate::rmgr::{Rmgr, RmgrId};
+use crate::types::{Lsn, PgTimelineId, PgVersion};
+
+/// `XLOG_SWITCH` (catalog/pg_control.h): the rest of the segment is unused.
+const XLOG_SWITCH: u8 = 0x40;
+
+/// Positions above this are refused, so that sums of a position and a record's or a segment's size
+/// cannot leave the 64-bit range.
+const MAX_POSITION: u64 = u64::MAX - (4 << 30);
+
+/// A larger buffer is not kept from one record that crosses pages to the next.
+const KEPT_CAPACITY: usize = 1 << 20;
+
+/// What is known of a stream of WAL before it is read. What is not given is taken from the first
+/// page that tells, and held against all later pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DecoderOptions {
+    /// Bytes of a segment.
+    pub segment_size: Option<u32>,
+    /// The cluster that writes the WAL.
+    pub system_identifier: Option<u64>,
+    /// The version that writes the WAL. Needed if decoding starts inside a page.
+    pub version: Option<PgVersion>,
+}
+
+/// Turns a stream of WAL bytes, cut anywhere, into records.
+///
+/// Checked: page headers, that a record goes on where its page ends, lengths, resource manager, link
+/// to the record before, CRC. Not looked at: the body, see [`RawRecord::decode`].
+///
+/// Bytes are held until the record they belong to is out, and a record's length is believed only as
+/// far as its bytes have arrived.
+#[derive(Debug)]
+pub struct StreamDecoder {
+    known: PageContext,
+    /// Ends with the bytes from `cursor` to `received`; what stands before is done with.
+    window: Vec<u8>,
+    /// The next byte to look at. Beyond `received` when padding or the unused rest of a segment is
+    /// yet to come.
+    cursor: Lsn,
+    /// The end of the bytes handed in.
+    received: Lsn,
+    place: Place,
+    /// The record that crosses pages, without the page headers.
+    assembled: Vec<u8>,
+    /// Where the last record starts, if that is known.
+    previous: Option<Lsn>,
+    position: Lsn,
+    /// No page was entered and no record begun yet.
+    fresh: bool,
+    /// Zeros stand where a record or page header should.
+    ended: bool,
+    /// What was found wrong. Decoding does not go on behind it.
+    failed: Option<WalError>,
+}
+
+/// What stands at the cursor, behind a page header if the cursor is at a page boundary.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// A record.
+    Record,
+    /// More of the record at `start`, whose first bytes are in `assembled`.
+    Inside { start: Lsn, total: u32 },
+    /// The last `left` bytes of a record whose start was not seen.
+    Skipping { left: u32 },
+}
+
+/// A record that is whole and checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Framed {
+    start: Lsn,
+    end: Lsn,
+    version: PgVersion,
+    /// Its bytes in the window; none: in `assembled`.
+    in_window: Option<(usize, usize)>,
+}
+
+impl StreamDecoder {
+    /// A decoder for the WAL that starts at `start`: where a record starts, or at the boundary of a
+    /// page (a segment's start is one). If a page starts inside a record, the rest of that record is
+    /// skipped unseen.
+    ///
+    /// # Panics
+    /// If a segment size is given that segments cannot have, see [`is_segment_size`].
+    pub fn new(start: Lsn, options: DecoderOptions) -> StreamDecoder {
+        assert!(
+            options.segment_size.is_none_or(is_segment_size),
+            "impossible segment size {:?}",
+            options.segment_size
+        );
+        StreamDecoder {
+            known: PageContext {
+                version: options.version,
+                segment_size: options.segment_size,
+                system_identifier: options.system_identifier,
+                timeline: None,
+            },
+            window: Vec::new(),
+            cursor: start,
+            received: start,
+            place: Place::Record,
+            assembled: Vec::new(),
+            previous: None,
+            position: start,
+            fresh: true,
+            ended: false,
+            failed: None,
+        }
+    }
+
+    /// Says where the record before the start begins, which the first record's link is then held
+    /// against. Without it, that link must only point backwards.
+    #[must_use]
+    pub fn with_previous(mut self, previous: Lsn) -> StreamDecoder {
+        self.previous = Some(previous);
+        self
+    }
+
+    /// Takes the next bytes of the stream, which start at `lsn`. Take out the records before pushing
+    /// more: bytes are kept until then.
+    ///
+    /// # Errors
+    /// If the bytes do not continue those before; they are not taken then.
+    pub fn push(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), WalError> {
+        if lsn != self.received {
+            return Err(WalError::Gap {
+                expected: self.received,
+                found: lsn,
+            });
+        }
+        let end = lsn
+            .checked_add(bytes.len() as u64)
+            .filter(|end| end.get() <= MAX_POSITION)
+            .ok_or(WalError::PositionRange(lsn))?;
+        let unused = self.cursor.saturating_sub(lsn).min(bytes.len() as u64) as usize;
+        self.drop_consumed();
+        self.received = end;
+        if self.ended || self.failed.is_some() {
+            // Nothing behind the end is looked at, so nothing is kept.
+            self.window.clear();
+            self.cursor = self.cursor.max(end);
+        } else {
+            self.window.extend_from_slice(&bytes[unused..]);
+        }
+        Ok(())
+    }
+
+    /// The next record, or none until more bytes are pushed.
+    ///
+    /// Zeros where a record or a page header should stand are the end of the WAL: it gives no record
+    /// from then on, see [`StreamDecoder::ended`].
+    ///
+    /// # Errors
+    /// If the bytes are not WAL, or not the WAL that continues what came before. Further calls give
+    /// the same error.
+    #[inline]
+    pub fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
+        match self.advance()? {
+            Some(framed) => Ok(Some(self.record(framed))),
+            None => Ok(None),
+        }
+    }
+
+    /// The end of the last record that was given, and so the place to start from again; the start if
+    /// there was none. At a page boundary it is the boundary, as in Postgres's `EndRecPtr`.
+    pub fn position(&self) -> Lsn {
+        self.position
+    }
+
+    /// Where the last record that was given starts, if there was one.
+    pub fn previous(&self) -> Option<Lsn> {
+        self.previous
+    }
+
+    /// The end of the bytes handed in: what the next push must start with.
+    pub fn received(&self) -> Lsn {
+        self.received
+    }
+
+    /// Zeros stand where the next record or page should: this WAL ends at [`StreamDecoder::position`].
+    pub fn ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Bytes of a segment, if known.
+    pub fn segment_size(&self) -> Option<u32> {
+        self.known.segment_size
+    }
+
+    /// The cluster that writes the WAL, if known.
+    pub fn system_identifier(&self) -> Option<u64> {
+        self.known.system_identifier
+    }
+
+    /// The version that writes the WAL, if known.
+    pub fn version(&self) -> Option<PgVersion> {
+        self.known.version
+    }
+
+    /// The Postgres timeline of the last page begun, if one was.
+    pub fn timeline(&self) -> Option<PgTimelineId> {
+        self.known.timeline
+    }
+}
+
+/// For the readers that are built on the decoder.
+impl StreamDecoder {
+    /// Starts anew at `start`, keeping what was learned of the WAL.
+    pub(crate) fn restart(&mut self, start: Lsn) {
+        self.window.clear();
+        self.cursor = start;
+        self.received = start;
+        self.place = Place::Record;
+        self.previous = None;
+        self.position = start;
+        self.fresh = true;
+        self.ended = false;
+        self.failed = None;
+        // Positions may go back, and with them timelines.
+        self.known.timeline = None;
+    }
+
+    /// Forgets bytes that were read but lead to no record, so that they can be read again.
+    pub(crate) fn unread(&mut self) {
+        self.window.clear();
+        self.received = self.cursor;
+        self.ended = false;
+    }
+
+    /// Reads up to `count` more bytes through `read` right into the decoder; gives how many.
+    pub(crate) fn fill<E>(
+        &mut self,
+        count: usize,
+        read: impl FnOnce(Lsn, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        self.drop_consumed();
+        self.received = self.received.max(self.cursor);
+        let from = self.window.len();
+        let room = MAX_POSITION.saturating_sub(self.received.get());
+        let count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
+        self.window.resize(from + count, 0);
+        let got = read(self.received, &mut self.window[from..]).map(|got| got.min(count));
+        self.window.truncate(from + *got.as_ref().unwrap_or(&0));
+        self.received = self.received + *got.as_ref().unwrap_or(&0) as u64;
+        got
+    }
+
+    /// Takes over what the header of the page around a start inside that page tells.
+    pub(crate) fn learn_page(&mut self, at: Lsn, bytes: &[u8]) -> Result<(), WalError> {
+        self.check_page(at, bytes).map(|header| self.learn(&header))
+    }
+
+    /// Moves on to the next whole record.
+    #[inline]
+    pub(crate) fn advance(&mut self) -> Result<Option<Framed>, WalError> {
+        match self.failed {
+            Some(error) => Err(error),
+            None => self
+                .try_advance()
+                .inspect_err(|error| self.failed = Some(*error)),
+        }
+    }
+
+    fn try_advance(&mut self) -> Result<Option<Framed>, WalError> {
+        loop {
+            if self.ended || (self.cursor.page_offset() == 0 && !self.enter_page()?) {
+                return Ok(None);
+            }
+            match self.place {
+                Place::Record => match self.begin_record()? {
+                    Begun::Whole(framed) => return Ok(Some(framed)),
+                    Begun::Crossing => {}
+                    Begun::Wait => return Ok(None),
+                },
+                Place::Inside { start, total } => {
+                    if let Some(framed) = self.continue_record(start, total)? {
+                        return Ok(Some(framed));
+                    }
+                    if self.cursor.page_offset() != 0 {
+                        return Ok(None);
+                    }
+                }
+                Place::Skipping { left } => {
+                    self.skip(left);
+                    if matches!(self.place, Place::Skipping { .. })
+                        && self.cursor.page_offset() != 0
+                    {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The bytes of a record just framed.
+    #[inline]
+    pub(crate) fn record(&self, framed: Framed) -> RawRecord<'_> {
+        RawRecord {
+            start: framed.start,
+            end: framed.end,
+            version: framed.version,
+            bytes: match framed.in_window {
+                Some((from, to)) => &self.window[from..to],
+                None => &self.assembled,
+            },
+        }
+    }
+}
+
+/// What came of looking at the start of a record.
+enum Begun {
+    /// It lies in one page and is checked.
+    Whole(Framed),
+    /// It goes on in the next page.
+    Crossing,
+    /// Too little of it is there, or it is the end.
+    Wait,
+}
+
+impl StreamDecoder {
+    /// The bytes from the cursor on.
+    #[inline]
+    fn rest(&self) -> &[u8] {
+        let unread = self.received.saturating_sub(self.cursor) as usize;
+        &self.window[self.window.len() - unread..]
+    }
+
+    /// Drops what stands before the cursor, if that is worth moving the rest.
+    fn drop_consumed(&mut self) {
+        let unread = self.rest().len();
+        let consumed = self.window.len() - unread;
+        // Moving at most as many bytes as are dropped keeps the cost per byte constant.
+        if consumed >= unread {
+            self.window.drain(..consumed);
+        }
+    }
+
+    fn bytes_left_in_page(&self) -> usize {
+        WAL_PAGE_SIZE - self.cursor.page_offset() as usize
+    }
+
+    fn check_page(&self, at: Lsn, bytes: &[u8]) -> Result<PageHeader, WalError> {
+        PageHeader::parse_at(at, bytes, &self.known).map_err(|error| WalError::Page { at, error })
+    }
+
+    fn learn(&mut self, header: &PageHeader) {
+        self.known.version = Some(header.version);
+        self.known.timeline = Some(header.timeline);
+        if let Some(segment) = header.segment {
+            self.known.segment_size = Some(segment.segment_size);
+            self.known.system_identifier = Some(segment.system_identifier);
+        }
+    }
+
+    /// Reads the page header at the cursor and moves behind it; false if it is not there yet.
+    fn enter_page(&mut self) -> Result<bool, WalError> {
+        let page = self.cursor;
+        let rest = self.rest();
+        if let Some(zeros) = rest.get(..SHORT_PAGE_HEADER_SIZE)
+            && zeros.iter().all(|byte| *byte == 0)
+        {
+            self.ended = true;
+            return Ok(false);
+        }
+        if PageHeader::size_of(rest).is_none_or(|size| rest.len() < size) {
+            return Ok(false);
+        }
+        let header = self.check_page(page, rest)?;
+        self.place = self.place_behind(&header, page)?;
+        self.learn(&header);
+        self.fresh = false;
+        self.cursor = page + header.size() as u64;
+        Ok(true)
+    }
+
+    /// What stands behind a page's header, given what stood before it.
+    fn place_behind(&self, header: &PageHeader, page: Lsn) -> Result<Place, WalError> {
+        let (record, expected) = match self.place {
+            Place::Inside { start, total } if !header.overwrites => {
+                (start, total - self.assembled.len() as u32)
+            }
+            Place::Skipping { left } if !header.overwrites => (self.position, left),
+            // Between records, or the open one is abandoned here.
+            _ => {
+                return match header.continues {
+                    None => Ok(Place::Record),
+                    Some(left) if self.fresh => Ok(Place::Skipping { left }),
+                    Some(_) => Err(WalError::UnexpectedContinuation { page }),
+                };
+            }
+        };
+        match header.continues {
+            None => Err(WalError::NoContinuation { record, page }),
+            Some(found) if found != expected => Err(WalError::ContinuationLength {
+                record,
+                page,
+                expected,
+                found,
+            }),
+            Some(_) => Ok(self.place),
+        }
+    }
+
+    /// Looks at the record that starts at the cursor.
+    #[inline]
+    fn begin_record(&mut self) -> Result<Begun, WalError> {
+        let start = self.cursor;
+        if self.fresh {
+            self.check_start(start)?;
+        }
+        let rest = self.rest();
+        let Some(length) = rest.first_chunk::<4>() else {
+            return Ok(Begun::Wait);
+        };
+        let total = u32::from_le_bytes(*length);
+        if total == 0 {
+            self.ended = true;
+            return Ok(Begun::Wait);
+        }
+        if !(RECORD_HEADER_SIZE as u32..=MAX_RECORD_SIZE).contains(&total) {
+            let error = RecordError::Length(total);
+            return Err(WalError::Record { at: start, error });
+        }
+        let in_page = self.bytes_left_in_page();
+        if total as usize > in_page {
+            self.place = Place::Inside { start, total };
+            self.fresh = false;
+            self.assembled.clear();
+            self.assembled.shrink_to(KEPT_CAPACITY);
+            return Ok(Begun::Crossing);
+        }
+        let Some(bytes) = rest.get(..total as usize) else {
+            return Ok(Begun::Wait);
+        };
+        let header = self.check_header(start, bytes)?;
+        check_crc(start, &header, bytes)?;
+        let from = self.window.len() - rest.len();
+        let end = self.finish(start, &header, start + u64::from(total))?;
+        Ok(Begun::Whole(Framed {
+            start,
+            end,
+            version: self.version_at(start)?,
+            in_window: Some((from, from + total as usize)),
+        }))
+    }
+
+    /// Adds what is there to the record that crosses pages.
+    fn continue_record(&mut self, start: Lsn, total: u32) -> Result<Option<Framed>, WalError> {
+        let before = self.assembled.len();
+        let missing = total as usize - before;
+        let unread = self.received.saturating_sub(self.cursor) as usize;
+        let take = missing.min(self.bytes_left_in_page()).min(unread);
+        if take > 0 {
+            let from = self.window.len() - unread;
+            self.assembled
+                .extend_from_slice(&self.window[from..from + take]);
+            self.cursor = self.cursor + take as u64;
+        }
+        if self.assembled.len() < RECORD_HEADER_SIZE {
+            return Ok(None);
+        }
+        // Early, so that nobody waits for the rest of a record that is none. Cheap enough to repeat
+        // once a page.
+        let header = self.check_header(start, &self.assembled)?;
+        if take < missing {
+            return Ok(None);
+        }
+        check_crc(start, &header, &self.assembled)?;
+        let end = self.finish(start, &header, self.cursor)?;
+        Ok(Some(Framed {
+            start,
+            end,
+            version: self.version_at(start)?,
+            in_window: None,
+        }))
+    }
+
+    /// Passes over bytes of the record whose start was not seen.
+    fn skip(&mut self, left: u32) {
+        let there = self.rest().len().min(self.bytes_left_in_page());
+        if there < left as usize {
+            self.cursor = self.cursor + there as u64;
+            self.place = Place::Skipping {
+                left: left - there as u32,
+            };
+        } else {
+            self.cursor = (self.cursor + u64::from(left)).align_up();
+            self.place = Place::Record;
+        }
+    }
+
+    /// Moves behind a whole record whose last byte stands before `behind`; gives its end.
+    #[inline]
+    fn finish(&mut self, start: Lsn, header: &RecordHeader, behind: Lsn) -> Result<Lsn, WalError> {
+        let mut end = behind.align_up();
+        if header.rmgr == RmgrId::BuiltIn(Rmgr::Xlog) && header.rmgr_info() == XLOG_SWITCH {
+            let size = self.known.segment_size;
+            let size = u64::from(size.ok_or(WalError::SegmentSizeUnknown(start))?);
+            end = Lsn::new(end.get().next_multiple_of(size));
+        }
+        self.cursor = end;
+        self.position = end;
+        self.previous = Some(start);
+        self.place = Place::Record;
+        self.fresh = false;
+        Ok(end)
+    }
+
+    /// Whether decoding can begin at a place inside a page.
+    fn check_start(&self, start: Lsn) -> Result<(), WalError> {
+        if start.get() % 8 != 0 || start.page_offset() < SHORT_PAGE_HEADER_SIZE as u64 {
+            return Err(WalError::NotARecordStart(start));
+        }
+        self.version_at(start).map(|_| ())
+    }
+
+    fn version_at(&self, start: Lsn) -> Result<PgVersion, WalError> {
+        self.known.version.ok_or(WalError::VersionUnknown(start))
+    }
+
+    #[inline]
+    fn check_header(&self, start: Lsn, bytes: &[u8]) -> Result<RecordHeader, WalError> {
+        let header =
+            RecordHeader::parse(bytes).map_err(|error| WalError::Record { at: start, error })?;
+        let found = header.prev;
+        match self.previous {
+            Some(expected) if found != expected => Err(WalError::PrevLink {
+                at: start,
+                found,
+                expected,
+            }),
+            None if found >= start => Err(WalError::PrevNotBefore { at: start, found }),
+            _ => Ok(header),
+        }
+    }
+}
+
+/// Checks a whole record's CRC: over the body, then over the header up to the CRC itself.
+#[inline]
+fn check_crc(start: Lsn, header: &RecordHeader, bytes: &[u8]) -> Result<(), WalError> {
+    let body = crc32c::crc32c(&bytes[RECORD_HEADER_SIZE..]);
+    let computed = crc32c::crc32c_append(body, &bytes[..CRC_OFFSET]);
+    if computed == header.crc {
+        Ok(())
+    } else {
+        Err(WalError::Crc {
+            at: start,
+            stored: header.crc,
+            computed,
+        })
+    }
+}
