@@ -202,6 +202,25 @@ impl TruthSubject for RecoveredDir {
         Ok(page)
     }
 
+    fn pages(&mut self, first: BlockTag, count: u32) -> Result<Vec<Page>> {
+        let mut pages = vec![ZERO_PAGE; count as usize];
+        let mut done = 0;
+        while done < count {
+            let block = first.block + done;
+            let within = block % RELSEG_BLOCKS;
+            let here = (count - done).min(RELSEG_BLOCKS - within);
+            let file = self.file_of(first.rel, first.fork, block / RELSEG_BLOCKS)?;
+            let part = &mut pages[done as usize..(done + here) as usize];
+            file.read_exact_at(
+                part.as_flattened_mut(),
+                u64::from(within) * PAGE_SIZE as u64,
+            )
+            .with_context(|| format!("reading {here} pages from {first} + {done}"))?;
+            done += here;
+        }
+        Ok(pages)
+    }
+
     fn slru_segments(&mut self, kind: SlruKind) -> Result<Vec<SlruSegment>> {
         let mut segments = Vec::new();
         for (name, path) in children(&self.data.join(kind.directory()))? {
