@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use walrecord::Lsn;
 
+use super::layers::LayerSet;
 use super::shared::Shared;
+use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerId, LayerKind, LayerOptions, LayerWriter};
@@ -72,10 +74,35 @@ impl LayerFile {
 
 /// Opens a layer file that is complete.
 pub(crate) fn open_layer(shared: &Shared, id: LayerId) -> Result<Layer, StoreError> {
+    open_with(shared, id, &shared.cache)
+}
+
+fn open_with(
+    shared: &Shared,
+    id: LayerId,
+    cache: &Arc<BlockCache>,
+) -> Result<Layer, StoreError> {
     let path = shared.paths.layer(id);
     let file = shared
         .storage
         .open(&path, Access::Read)
         .map_err(StoreError::io("opening", &path))?;
-    Ok(Layer::open(file, id, Arc::clone(&shared.cache))?)
+    Ok(Layer::open(file, id, Arc::clone(cache))?)
+}
+
+/// The same layers, their files opened anew with nothing cached.
+pub(crate) fn reopened(shared: &Shared, layers: &LayerSet) -> Result<LayerSet, StoreError> {
+    let cache = Arc::new(BlockCache::new(0));
+    let reopen = |layers: &[Arc<Layer>]| -> Result<Vec<Arc<Layer>>, StoreError> {
+        layers
+            .iter()
+            .map(|layer| open_with(shared, layer.id(), &cache).map(Arc::new))
+            .collect()
+    };
+    Ok(LayerSet {
+        open: Arc::clone(&layers.open),
+        frozen: layers.frozen.clone(),
+        deltas: reopen(&layers.deltas)?,
+        images: reopen(&layers.images)?,
+    })
 }

@@ -8,6 +8,7 @@ use walrecord::{
     SlruKind, SlruPage, Xid,
 };
 
+use super::layer_file::reopened;
 use super::layers::LayerSet;
 use super::read::{PageBuilder, ReadStats};
 use super::resolve::Resolver;
@@ -83,6 +84,15 @@ impl Snapshot {
             }
         }
         Ok((page, stats))
+    }
+
+    /// The same page, from layer files opened anew, past the block cache: a check on the first way.
+    ///
+    /// # Errors
+    /// As [`Snapshot::page`].
+    pub fn page_uncached(&self, key: PageKey) -> Result<(Page, ReadStats), ReadError> {
+        let layers = reopened(&self.shared, &self.layers)?;
+        Snapshot::over(&self.shared, Arc::new(layers), self.lsn).page(key)
     }
 
     /// The length of a fork in blocks, none if it does not exist.

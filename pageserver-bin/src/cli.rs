@@ -1,0 +1,244 @@
+//! The command line: what can be asked of `pageserver`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use walreceiver::{ConnInfo, SlotName};
+use walrecord::{BlockNumber, ForkNumber, Lsn, RelFileLocator};
+
+/// A page server for stock PostgreSQL: every version of every page, at any LSN.
+#[derive(Debug, Parser)]
+#[command(name = "pageserver", version, propagate_version = true)]
+pub struct Cli {
+    /// How log lines look.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto)]
+    pub log_format: LogFormat,
+    /// Log details, too.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text, coloured on a terminal.
+    Auto,
+    /// Plain text.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the whole product in a minute or two, alone, with a throw-away PostgreSQL.
+    Demo(Demo),
+    /// Run the daemon: import and follow a primary, serve pages.
+    Run(Box<Run>),
+    /// Make a timeline from a base backup on disk.
+    Import(Import),
+    /// Show the timelines of a running server.
+    Status(Status),
+    /// Look at single pages.
+    Page {
+        /// What about them.
+        #[command(subcommand)]
+        command: Page,
+    },
+    /// Write a data directory at an LSN, which stock PostgreSQL starts from at once.
+    Checkout(Checkout),
+}
+
+/// `pageserver demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Keep the demo's directory and say where it is.
+    #[arg(long)]
+    pub keep: bool,
+    /// Take PostgreSQL from here (the directory with `postgres` and `initdb`) instead of finding or
+    /// fetching it.
+    #[arg(long, value_name = "DIR")]
+    pub pg_bin: Option<PathBuf>,
+}
+
+/// `pageserver run`
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The primary, as libpq takes it: keywords or a postgres:// URL. With an empty data directory it
+    /// is imported first.
+    #[arg(long, value_name = "CONNINFO")]
+    pub primary: Option<ConnInfo>,
+    /// Settings in TOML; `docs/operations.md` lists them.
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the page stream is served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5430")]
+    pub listen_pg: SocketAddr,
+    /// Where HTTP is served.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9898")]
+    pub listen_http: SocketAddr,
+    /// Serve addresses that are not this machine's own, without authentication.
+    #[arg(long)]
+    pub allow_unauthenticated_network: bool,
+    /// The replication slot; made at import. Default: `zenith_` and the timeline's name.
+    #[arg(long, value_name = "NAME")]
+    pub slot: Option<SlotName>,
+    /// The name of the timeline that is imported or followed.
+    #[arg(long, value_name = "NAME", default_value = "main")]
+    pub timeline: String,
+    /// Rebuild a random page at a random LSN this often, in two ways, and compare: `5s`, `1m`.
+    #[arg(long, value_name = "PERIOD", value_parser = duration)]
+    pub self_test_interval: Option<Duration>,
+    /// Keep a copy of the import's base backup, as tars, in this directory.
+    #[arg(long, value_name = "DIR")]
+    pub tee_backup: Option<PathBuf>,
+}
+
+/// `pageserver import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The backup: a data directory, or a directory with the tars of `pg_basebackup -Ft`.
+    pub backup: PathBuf,
+    /// Where everything is kept.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: PathBuf,
+    /// The new timeline's name.
+    #[arg(long, default_value = "main")]
+    pub name: String,
+    /// Where the backup's WAL and all that follows is: an archive, or `pg_wal`. Default: in the backup.
+    #[arg(long, value_name = "WALDIR")]
+    pub wal_dir: Option<PathBuf>,
+    /// The minor release of the server that wrote the WAL, the 18 of 15.18. Default: the newest. It
+    /// decides details of redo.
+    #[arg(long)]
+    pub minor: Option<u16>,
+}
+
+/// Which server to ask.
+#[derive(Debug, Args)]
+pub struct Server {
+    /// The running server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9898")]
+    pub server: String,
+    /// Open this data directory instead; no server may be running on it.
+    #[arg(long, value_name = "DIR", conflicts_with = "server")]
+    pub data_dir: Option<PathBuf>,
+}
+
+/// `pageserver status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// The running server.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9898")]
+    pub server: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `pageserver page`
+#[derive(Debug, Subcommand)]
+pub enum Page {
+    /// Print one page, or write its 8192 bytes.
+    Get(PageGet),
+}
+
+/// `pageserver page get`
+#[derive(Debug, Args)]
+pub struct PageGet {
+    /// The relation: SPC/DB/REL, or the path that `pg_relation_filepath` shows.
+    #[arg(long, value_name = "RELATION")]
+    pub rel: RelFileLocator,
+    /// The fork: main, fsm, vm or init.
+    #[arg(long, default_value = "main")]
+    pub fork: ForkNumber,
+    /// The block.
+    #[arg(long)]
+    pub block: BlockNumber,
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// The LSN; the newest if it is not given.
+    #[arg(long)]
+    pub lsn: Option<Lsn>,
+    /// Write the raw page to this file; `-` is standard output.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver checkout`
+#[derive(Debug, Args)]
+pub struct Checkout {
+    /// The new data directory. It must not exist, or be empty.
+    pub dir: PathBuf,
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// The LSN; the newest if it is not given.
+    #[arg(long)]
+    pub lsn: Option<Lsn>,
+    /// Keep preloaded libraries of the primary's configuration.
+    #[arg(long)]
+    pub keep_config: bool,
+    /// Put a tablespace somewhere else than inside the directory.
+    #[arg(long, value_name = "OLD=NEW")]
+    pub tablespace_mapping: Vec<String>,
+    /// The port that the clone listens on.
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// Reads `250ms`, `5s`, `2m`, `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let error = || format!("{text:?} is not a period; expected a number and ms, s, m or h, as in 5s");
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| error())?;
+    let milliseconds = match unit {
+        "ms" => Some(number),
+        "s" => number.checked_mul(1_000),
+        "m" => number.checked_mul(60_000),
+        "h" => number.checked_mul(3_600_000),
+        _ => None,
+    };
+    match milliseconds {
+        Some(0) | None => Err(error()),
+        Some(milliseconds) => Ok(Duration::from_millis(milliseconds)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn periods_have_units() {
+        assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
+        assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        for bad in ["", "5", "0s", "5d", "s", "99999999999999999999h"] {
+            assert!(duration(bad).unwrap_err().contains(bad));
+        }
+    }
+}

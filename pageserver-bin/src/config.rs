@@ -1,0 +1,68 @@
+//! Settings of the daemon from a TOML file. Every one has a default; a key that is unknown is an error
+//! that names it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use pagecache::StoreConfig;
+use serde::Deserialize;
+
+/// The settings file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Memory of an open layer, in MiB. See [`StoreConfig::open_layer_memory`].
+    pub open_layer_memory_mb: Option<usize>,
+    /// WAL after which the open layer is written out, in MiB. See [`StoreConfig::open_layer_wal`].
+    pub open_layer_wal_mb: Option<u64>,
+    /// Memory for blocks of layer files, in MiB. See [`StoreConfig::block_cache`].
+    pub block_cache_mb: Option<usize>,
+    /// Pages gathered for one layer at import, in MiB. See [`StoreConfig::import_batch`].
+    pub import_batch_mb: Option<usize>,
+    /// How long a page request waits for an LSN that has not arrived, in seconds. Default 300.
+    pub wait_lsn_timeout_s: Option<u64>,
+    /// Connections to the page stream at once. Default 1000.
+    pub max_connections: Option<usize>,
+}
+
+impl Config {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is not TOML, or has an unknown key.
+    pub fn read(path: Option<&Path>) -> Result<Config> {
+        let Some(path) = path else {
+            return Ok(Config::default());
+        };
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("reading settings from {}", path.display()))?;
+        toml::from_str(&text).with_context(|| format!("settings in {}", path.display()))
+    }
+
+    /// The store's part.
+    pub fn store(&self) -> StoreConfig {
+        let default = StoreConfig::default();
+        let mib = |value: Option<usize>, default| value.map_or(default, |mib| mib << 20);
+        StoreConfig {
+            open_layer_memory: mib(self.open_layer_memory_mb, default.open_layer_memory),
+            open_layer_wal: self
+                .open_layer_wal_mb
+                .map_or(default.open_layer_wal, |mib| mib << 20),
+            block_cache: mib(self.block_cache_mb, default.block_cache),
+            import_batch: mib(self.import_batch_mb, default.import_batch),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_reported_by_name() {
+        let error = toml::from_str::<Config>("block_cash_mb = 3").unwrap_err();
+        assert!(error.to_string().contains("block_cash_mb"), "{error}");
+        let config: Config = toml::from_str("block_cache_mb = 3").unwrap();
+        assert_eq!(config.store().block_cache, 3 << 20);
+    }
+}
