@@ -63,6 +63,6 @@ mod xlog;
 pub use checksum::{clear_checksum, page_checksum, set_checksum, stored_checksum};
 pub use error::{Fault, RecordId, RecordKind, RedoError};
 pub use mask::mask;
-pub use page::{header_plausible, heap_free_space, is_new, is_zero, page_lsn};
+pub use page::{free_space_category, header_plausible, heap_free_space, is_new, is_zero, page_lsn};
 pub use redo::{Applied, redo};
 pub use verify::{BlockCounts, Difference, Verifier};

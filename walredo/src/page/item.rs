@@ -173,6 +173,18 @@ pub fn heap_free_space(page: &Page) -> u16 {
     if recyclable { space } else { 0 }
 }
 
+/// The category that the free space map stores for `space` bytes: units of 32 bytes, rounded down;
+/// 255 only if the largest tuple fits (`fsm_space_avail_to_cat`, storage/freespace/freespace.c).
+pub const fn free_space_category(space: u16) -> u8 {
+    const STEP: u16 = PAGE_SIZE as u16 / 256;
+    const LARGEST_TUPLE: u16 = (PAGE_SIZE - max_align(HEADER_SIZE + ITEM_ID_SIZE)) as u16;
+    if space >= LARGEST_TUPLE {
+        return 255;
+    }
+    let category = space / STEP;
+    if category > 254 { 254 } else { category as u8 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,5 +242,19 @@ mod tests {
         assert_eq!(heap_free_space(&page), 8192 - 24 - 4 * 291 - 4);
         page::clear_flag(&mut page, page::HAS_FREE_LINES);
         assert_eq!(heap_free_space(&page), 0);
+    }
+
+    #[test]
+    fn free_space_categories_are_steps_of_32_with_a_place_of_its_own_for_a_whole_page() {
+        for (space, category) in [
+            (0, 0),
+            (31, 0),
+            (32, 1),
+            (8159, 254),
+            (8160, 255),
+            (8164, 255),
+        ] {
+            assert_eq!(free_space_category(space), category);
+        }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) use item::{
     ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_range, max_offset, normal_item_range, set_item_id,
 };
 
-pub use item::heap_free_space;
+pub use item::{free_space_category, heap_free_space};
 
 /// The most line pointers that a heap page may have (`MaxHeapTuplesPerPage`, access/htup_details.h).
 pub(crate) const MAX_HEAP_TUPLES: u16 = 291;
