@@ -202,6 +202,8 @@ mod tests {
         assert_eq!(values(&page), [2, 3, 6, 7, 8]);
         assert_eq!(usize::from(page::upper(&page)), SPECIAL - 5 * 16);
         assert_eq!(page[SPECIAL..], [0x55; 16]);
+        // Each item moved once, to its place: the hole keeps what it had.
+        assert_eq!(page[SPECIAL - 96..SPECIAL - 83], [6; 13]);
     }
 
     #[test]
@@ -222,6 +224,9 @@ mod tests {
         let mut page = filled(5);
         delete_items(&mut page, [2, 4].into_iter()).unwrap();
         assert_eq!(values(&page), [1, 3, 5]);
+        // One gap closed after the other: item 5 was twice in what is hole now.
+        assert_eq!(page[SPECIAL - 64..SPECIAL - 51], [5; 13]);
+        assert_eq!(page[SPECIAL - 80..SPECIAL - 67], [5; 13]);
         delete_items(&mut page, [1, 2, 3].into_iter()).unwrap();
         assert_eq!(max_offset(&page), 0);
         assert_eq!(usize::from(page::upper(&page)), SPECIAL);
