@@ -190,6 +190,7 @@ impl Attempt<'_> {
         let (reader, writer) = halves.map_err(io_error)?;
         let target = self.target.to_string();
         let mut connection = Connection::new(reader, writer, target, self.log.clone());
+        connection.receiver.timeout = self.info.connect_timeout.unwrap_or_default();
         connection.send(START_UP, &start_up_packet(self.info)?)?;
         authentication::log_in(&mut connection, &credentials)?;
         wait_until_ready(&mut connection)?;

@@ -34,9 +34,9 @@ impl Scanner<'_> {
             .unwrap_or(self.rest.len());
         let (name, rest) = self.rest.split_at(end);
         let Some(rest) = rest.trim_start_matches(is_space).strip_prefix('=') else {
-            // A URL that lost its scheme ends here too, so only what looks like a keyword is shown.
+            // An unquoted password with a space in it ends here, so only a keyword is shown.
             return Err(ConnInfoError::MissingEquals {
-                after: super::shown_keyword(name),
+                after: super::settings::known_keyword(name),
             });
         };
         self.rest = rest;

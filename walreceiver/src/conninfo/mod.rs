@@ -303,8 +303,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// A keyword, or what stands in its place: cut short, since it may be part of a password that was
-/// not quoted.
+/// A word in the place of a keyword, for a message: nothing that looks like anything else.
 fn shown_keyword(text: &str) -> String {
     let plain = text.len() <= 32 && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if plain && !text.is_empty() {

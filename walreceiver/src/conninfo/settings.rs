@@ -213,6 +213,15 @@ impl Settings {
     }
 }
 
+/// A keyword, quoted for a message; what is none may be part of a password and is not repeated.
+pub(super) fn known_keyword(text: &str) -> String {
+    if is_known(text) {
+        format!("\"{text}\"")
+    } else {
+        "text that is no keyword".to_owned()
+    }
+}
+
 fn is_known(keyword: &str) -> bool {
     USED.contains(&keyword)
         || WITHOUT_EFFECT.contains(&keyword)

@@ -1,7 +1,8 @@
 //! The URL form: `postgres://user:password@host:port,host2/dbname?sslmode=require`. Follows
 //! `conninfo_uri_parse_options` and `conninfo_uri_parse_params` of libpq's fe-connect.c.
 
-use super::{ConnInfoError, shown_keyword};
+use super::ConnInfoError;
+use super::settings::known_keyword;
 
 /// The URL behind its scheme, if `text` is one.
 pub(super) fn strip_scheme(text: &str) -> Option<&str> {
@@ -87,7 +88,7 @@ fn parse_parameter(
         parameter
             .split_once('=')
             .ok_or_else(|| ConnInfoError::MissingEquals {
-                after: shown_keyword(parameter),
+                after: known_keyword(parameter),
             })?;
     if value.contains('=') {
         return Err(ConnInfoError::BadUrl(
