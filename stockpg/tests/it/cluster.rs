@@ -1,11 +1,11 @@
 //! Servers start, stop, survive kills, and leave nothing behind.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use stockpg::{Cluster, InitOptions, StopMode};
+use stockpg::{Cluster, InitOptions, Scratch, StopMode};
 
 use crate::postgres;
 
@@ -65,29 +65,29 @@ fn a_server_does_not_outlive_the_process_that_started_it() -> Result<()> {
             std::thread::spawn(|| Cluster::init(&postgres(), &InitOptions::default())).join();
         let cluster = cluster.expect("no panic")?;
         cluster.client("postgres")?;
-        let data = cluster.data_dir().display().to_string();
         std::fs::write(
             std::env::var(MARK)?,
-            format!("{}\n{data}", cluster.pid().context("it runs")?),
+            cluster.pid().context("it runs")?.to_string(),
         )?;
         std::process::abort();
     }
-    let note = tempfile::NamedTempFile::new()?;
+    // All that the child leaves behind lies here, for its parent to remove.
+    let scratch = Scratch::new(&postgres().user(), None)?;
+    let note = scratch.path().join("note");
     let name = "cluster::a_server_does_not_outlive_the_process_that_started_it";
     let status = Command::new(std::env::current_exe()?)
         .args([name, "--exact"])
-        .env(MARK, note.path())
+        .env(MARK, &note)
+        .env("TMPDIR", scratch.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()?;
     ensure!(!status.success());
-    let text = std::fs::read_to_string(note.path())?;
-    let (pid, data) = text
-        .split_once('\n')
-        .context("the child got as far as starting a server")?;
-    wait_until_gone(pid.parse()?)?;
-    std::fs::remove_dir_all(Path::new(data).parent().context("a parent")?)?;
-    Ok(())
+    let text = std::fs::read_to_string(&note)?;
+    wait_until_gone(
+        text.parse()
+            .context("the child got as far as starting a server")?,
+    )
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
 use stockpg::{
@@ -92,6 +93,7 @@ fn two_recoveries_to_one_lsn_are_equal_and_contents_follow() -> Result<()> {
     ])?;
 
     let live = Contents::read(primary.cluster.address())?;
+    let untouched = fingerprint(&primary.backup.dir())?;
     let recovery = primary.recovery()?;
     let (mut truth, mut again) = (recovery.to(at)?, recovery.to(at)?);
     let found = compare(&mut truth, &mut again, &CompareOptions::default())?;
@@ -114,11 +116,33 @@ fn two_recoveries_to_one_lsn_are_equal_and_contents_follow() -> Result<()> {
     expected.sequences.clone_from(&opened.sequences);
     expected.must_equal(&opened)?;
 
+    assert_eq!(
+        fingerprint(&primary.backup.dir())?,
+        untouched,
+        "the backup is only read"
+    );
+
     // The primary lost nothing by it, in its tablespaces neither; restarted, it reads its files.
     primary.cluster.restart(StopMode::Fast)?;
     let after = Contents::read(primary.cluster.address())?;
     live.must_equal(&after)?;
     Ok(())
+}
+
+/// Every file with its time and length, through links.
+fn fingerprint(dir: &Path) -> Result<Vec<(PathBuf, SystemTime, u64)>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir)? {
+        let path = entry?.path();
+        let meta = path.metadata()?;
+        if meta.is_dir() {
+            files.extend(fingerprint(&path)?);
+        } else {
+            files.push((path, meta.modified()?, meta.len()));
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[test]
