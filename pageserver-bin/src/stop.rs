@@ -41,6 +41,11 @@ impl Stop {
         changed.notify_all();
     }
 
+    /// Whether the flag is set.
+    pub fn is_set(&self) -> bool {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Waits until the flag is set, at most for `limit`. Returns whether it is.
     pub fn wait(&self, limit: Duration) -> bool {
         let (flag, changed) = &*self.0;

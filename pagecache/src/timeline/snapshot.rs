@@ -107,6 +107,18 @@ impl Snapshot {
         Ok(self.resolver().fork(rel, fork, self.lsn)?.blocks)
     }
 
+    /// All forks of the relations of one database in one tablespace, ascending.
+    ///
+    /// # Errors
+    /// If the store fails.
+    pub fn forks_in(&self, spc: Oid, db: Oid) -> Result<Vec<ForkSize>, ReadError> {
+        let found = self.resolver().relations(spc, db, self.lsn)?;
+        Ok(found
+            .into_iter()
+            .map(|(rel, fork, blocks)| ForkSize { rel, fork, blocks })
+            .collect())
+    }
+
     /// All forks of all relations, ascending.
     ///
     /// # Errors
@@ -123,15 +135,9 @@ impl Snapshot {
                 directories.insert((rel.spc, rel.db));
             }
         }
-        let resolver = self.resolver();
         let mut forks = Vec::new();
         for (spc, db) in directories {
-            let found = resolver.relations(spc, db, self.lsn)?;
-            forks.extend(found.into_iter().map(|(rel, fork, blocks)| ForkSize {
-                rel,
-                fork,
-                blocks,
-            }));
+            forks.extend(self.forks_in(spc, db)?);
         }
         Ok(forks)
     }

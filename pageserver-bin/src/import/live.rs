@@ -18,6 +18,7 @@ use walrecord::RedoRules;
 use super::files::report_skipped;
 use super::{StoreSink, new_tenant, new_timeline};
 use crate::follow::{Acknowledge, TimelineSink};
+use crate::stop::Stop;
 
 /// How long WAL up to the backup's end may make no progress before the import gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -42,7 +43,7 @@ pub struct LiveImport {
 pub fn import_live(
     store: &Store,
     import: &LiveImport,
-    control: &Control,
+    stop: &Stop,
     on_progress: impl FnMut(BackupProgress) + Send + 'static,
     log: &Logger,
 ) -> Result<Timeline> {
@@ -54,7 +55,7 @@ pub fn import_live(
         store,
         import,
         (connection, &primary),
-        control,
+        stop,
         on_progress,
         log,
     );
@@ -95,7 +96,7 @@ fn import_with_slot(
     store: &Store,
     import: &LiveImport,
     (connection, primary): (Connection, &Primary),
-    control: &Control,
+    stop: &Stop,
     on_progress: impl FnMut(BackupProgress) + Send + 'static,
     log: &Logger,
 ) -> Result<Timeline> {
@@ -122,7 +123,7 @@ fn import_with_slot(
     let streaming = Streaming::start(&writer, import, primary, log)?;
     let result = receive(&mut writer, backup, import, primary, log);
     let result = result.and_then(|end| {
-        anyhow::ensure!(!control.is_stopped(), "the import was interrupted");
+        anyhow::ensure!(!stop.is_set(), "the import was interrupted");
         Ok(writer.finish(end.lsn, PATIENCE)?)
     });
     let streamed = streaming.stop();

@@ -1,0 +1,304 @@
+//! `pageserver run`: the daemon put together.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use pagecache::storage::LocalStorage;
+use pagecache::{Store, Timeline};
+use pageservice::{HttpOptions, HttpService, PageService, PageServiceOptions};
+use slog::{Logger, info, o, warn};
+use walreceiver::{
+    BackupProgress, ConnInfo, Connection, Control, FollowOptions, Peer, Primary, ReceiverStatus,
+    SlotName, SystemTiming, follow,
+};
+
+use crate::cli::Run;
+use crate::config::Config;
+use crate::follow::{Acknowledge, TimelineSink};
+use crate::import::{LiveImport, import_live};
+use crate::selftest;
+use crate::serve::StoreSource;
+use crate::status::StoreStatus;
+use crate::stop::Stop;
+
+/// Runs the daemon until `stop` is set.
+///
+/// # Errors
+/// If it cannot start.
+pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
+    let config = Config::read(args.config.as_deref())?;
+    info!(log, "page server starts"; "version" => env!("CARGO_PKG_VERSION"),
+        "data_dir" => %args.data_dir.display());
+    let store = open_store(args, &config, log)?;
+    let slot = slot_name(args)?;
+    let receiver = ReceiverStatus::new();
+    let following = match &args.primary {
+        Some(primary) => Some(attach(args, &store, primary, &slot, &receiver, stop, log)?),
+        None => None,
+    };
+    if store.timelines().is_empty() {
+        bail!(
+            "{} holds no timeline, and no primary is given: use --primary, or `pageserver import`",
+            args.data_dir.display()
+        );
+    }
+    let services = serve(args, &config, &store, &receiver, log)?;
+    let self_test = match args.self_test_interval {
+        Some(period) => Some(selftest::start(&store, period, stop, log)?),
+        None => None,
+    };
+    stop.wait_for_ever();
+    info!(log, "page server stops");
+    services.stop();
+    if let Some(following) = following {
+        following.stop();
+    }
+    if let Some(self_test) = self_test {
+        let _ = self_test.join();
+    }
+    store.close();
+    Ok(())
+}
+
+/// Opens the store of the command line.
+///
+/// # Errors
+/// If it cannot be opened.
+pub fn open_store(args: &Run, config: &Config, log: &Logger) -> Result<Arc<Store>> {
+    let storage = LocalStorage::new(&args.data_dir)
+        .with_context(|| format!("opening {}", args.data_dir.display()))?;
+    Ok(Arc::new(Store::open(
+        Arc::new(storage),
+        config.store(),
+        log.clone(),
+    )?))
+}
+
+fn slot_name(args: &Run) -> Result<SlotName> {
+    match &args.slot {
+        Some(slot) => Ok(slot.clone()),
+        None => {
+            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+            let name: String = args.timeline.chars().map(plain).collect();
+            Ok(format!("zenith_{name}").parse()?)
+        }
+    }
+}
+
+/// The timeline that follows the primary: the one that is there, or a new one imported from it.
+fn attach(
+    args: &Run,
+    store: &Arc<Store>,
+    primary: &ConnInfo,
+    slot: &SlotName,
+    receiver: &ReceiverStatus,
+    stop: &Stop,
+    log: &Logger,
+) -> Result<Following> {
+    let known = store
+        .timelines()
+        .into_iter()
+        .find(|timeline| timeline.info().name == args.timeline);
+    let timeline = match known {
+        Some(timeline) => {
+            note_minor(&timeline, primary, log);
+            timeline
+        }
+        None => import(args, store, primary, slot, stop, log)?,
+    };
+    Following::start(&timeline, primary, slot, receiver, log)
+}
+
+/// Redo differs between minor releases, so the primary's is noted whenever we start.
+fn note_minor(timeline: &Timeline, primary: &ConnInfo, log: &Logger) {
+    let noted = Connection::connect(primary, log)
+        .map_err(anyhow::Error::from)
+        .and_then(|mut connection| {
+            let primary = Primary::check(&mut connection)?;
+            timeline.set_minor(primary.minor)?;
+            Ok(())
+        });
+    if let Err(error) = noted {
+        warn!(log, "the primary cannot be asked yet"; "error" => format!("{error:#}"));
+    }
+}
+
+fn import(
+    args: &Run,
+    store: &Arc<Store>,
+    primary: &ConnInfo,
+    slot: &SlotName,
+    stop: &Stop,
+    log: &Logger,
+) -> Result<Timeline> {
+    if let Some(dir) = &args.tee_backup {
+        std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
+    }
+    let import = LiveImport {
+        conninfo: primary.clone(),
+        name: args.timeline.clone(),
+        slot: slot.clone(),
+        tee: args.tee_backup.clone(),
+    };
+    let mut report = ProgressReport::new(log);
+    let begin = Instant::now();
+    let timeline = import_live(store, &import, stop, move |now| report.show(now), log)
+        .context("importing the primary")?;
+    info!(log, "primary imported"; "seconds" => begin.elapsed().as_secs(),
+        "readable_from" => %timeline.progress().readable_from);
+    Ok(timeline)
+}
+
+/// Shows how an import is doing: a line that changes on a terminal, log lines elsewhere.
+struct ProgressReport {
+    log: Logger,
+    begin: Instant,
+    last: Instant,
+    terminal: bool,
+}
+
+impl ProgressReport {
+    fn new(log: &Logger) -> ProgressReport {
+        ProgressReport {
+            log: log.clone(),
+            begin: Instant::now(),
+            last: Instant::now(),
+            terminal: std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&mut self, now: BackupProgress) {
+        let period = Duration::from_millis(if self.terminal { 200 } else { 5_000 });
+        if self.last.elapsed() < period {
+            return;
+        }
+        self.last = Instant::now();
+        let seconds = self.begin.elapsed().as_secs_f64().max(0.001);
+        let rate = now.received as f64 / seconds;
+        let left = now
+            .estimated
+            .map(|total| total.saturating_sub(now.received) as f64 / rate.max(1.0));
+        let percent = now
+            .estimated
+            .map_or(0, |total| now.received.min(total) * 100 / total.max(1));
+        if self.terminal {
+            let bar: String = (0..25).map(|i| if i * 4 < percent { '#' } else { '.' }).collect();
+            let _ = write!(
+                std::io::stderr(),
+                "\rimporting [{bar}] {percent:3}%  {:.0} MB/s  {:.0} s left ",
+                rate / 1e6,
+                left.unwrap_or(0.0)
+            );
+        } else {
+            info!(self.log, "importing"; "bytes" => now.received, "percent" => percent,
+                "megabytes_per_second" => (rate / 1e6) as u64, "seconds_left" => left.map(|s| s as u64));
+        }
+    }
+}
+
+impl Drop for ProgressReport {
+    fn drop(&mut self) {
+        if self.terminal {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
+
+/// The thread that follows the primary.
+pub struct Following {
+    control: Control,
+    thread: JoinHandle<()>,
+}
+
+impl Following {
+    /// Starts following `primary` into `timeline`.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(
+        timeline: &Timeline,
+        primary: &ConnInfo,
+        slot: &SlotName,
+        receiver: &ReceiverStatus,
+        log: &Logger,
+    ) -> Result<Following> {
+        let control = Control::new();
+        let info = timeline.info();
+        let mut options = FollowOptions::new(
+            primary.clone(),
+            Peer::Postgres(info.version),
+            info.system_identifier,
+        );
+        options.slot = Some(slot.clone());
+        let mut sink = TimelineSink::new(timeline, Acknowledge::Truth, &control);
+        let (other, receiver) = (control.clone(), receiver.clone());
+        let log = log.new(o!("timeline" => info.name));
+        let thread = std::thread::Builder::new()
+            .name("receiver".to_owned())
+            .spawn(move || {
+                let mut timing = SystemTiming::default();
+                // A failure is logged where it is found, and shown in the status; what is there
+                // stays readable.
+                let _ = follow(&options, &mut sink, &other, &receiver, &mut timing, &log);
+            })?;
+        Ok(Following { control, thread })
+    }
+
+    /// Stops following.
+    pub fn stop(self) {
+        self.control.stop();
+        let _ = self.thread.join();
+    }
+}
+
+/// The listening services.
+struct Services {
+    pages: PageService,
+    http: HttpService,
+}
+
+impl Services {
+    fn stop(self) {
+        self.http.stop();
+        self.pages.stop();
+    }
+}
+
+fn serve(
+    args: &Run,
+    config: &Config,
+    store: &Arc<Store>,
+    receiver: &ReceiverStatus,
+    log: &Logger,
+) -> Result<Services> {
+    let source = Arc::new(StoreSource::new(Arc::clone(store), receiver.clone()));
+    let mut options = PageServiceOptions::default();
+    options.allow_network = args.allow_unauthenticated_network;
+    if let Some(seconds) = config.wait_lsn_timeout_s {
+        options.wait_limit = Duration::from_secs(seconds);
+    }
+    if let Some(limit) = config.max_connections {
+        options.max_connections = limit;
+    }
+    let pages = PageService::start(args.listen_pg, source.clone(), options, log)?;
+    let followed = args.primary.as_ref().map(|_| args.timeline.clone());
+    let status = StoreStatus::new(
+        Arc::clone(store),
+        receiver.clone(),
+        followed,
+        pages.local_addr(),
+        log.clone(),
+    );
+    let http = HttpService::start(
+        args.listen_http,
+        Arc::new(status),
+        source,
+        HttpOptions::default(),
+        log,
+    )?;
+    info!(log, "serving"; "page_stream" => %pages.local_addr(), "http" => %http.local_addr());
+    Ok(Services { pages, http })
+}

@@ -1,0 +1,201 @@
+//! The store as the page service sees it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pagecache::{ReadError, Snapshot, Store, StoreError, Timeline, WaitError};
+use pageservice::{ErrorKind, PageSource, SourceError, TimelineSource};
+use walreceiver::ReceiverStatus;
+use walrecord::{
+    BlockTag, DEFAULT_TABLESPACE, ForkNumber, Lsn, Oid, Page, PageKey, RelFileLocator,
+    SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
+};
+use walredo::RedoError;
+
+/// All timelines of a store.
+pub struct StoreSource {
+    store: Arc<Store>,
+    status: ReceiverStatus,
+}
+
+impl StoreSource {
+    /// Serves this store; `status` is that of whoever streams WAL into it.
+    pub fn new(store: Arc<Store>, status: ReceiverStatus) -> StoreSource {
+        StoreSource { store, status }
+    }
+}
+
+impl PageSource for StoreSource {
+    fn open(&self, tenant: &str, timeline: &str) -> Result<Arc<dyn TimelineSource>, SourceError> {
+        let found = find(&self.store, tenant, timeline).map_err(store_error)?;
+        Ok(Arc::new(OpenTimeline {
+            timeline: found,
+            status: self.status.clone(),
+        }))
+    }
+}
+
+/// The timeline that a client names. A tenant has no name of its own: its id, or the name of any of its
+/// timelines when the store has but one tenant.
+///
+/// # Errors
+/// If there is none.
+pub fn find(store: &Store, tenant: &str, timeline: &str) -> Result<Timeline, StoreError> {
+    match tenant.parse() {
+        Ok(id) => store.timeline(Some(id), timeline),
+        Err(_) => store.timeline(None, timeline),
+    }
+}
+
+struct OpenTimeline {
+    timeline: Timeline,
+    status: ReceiverStatus,
+}
+
+impl OpenTimeline {
+    fn snapshot(&self, at: Lsn) -> Result<Snapshot, SourceError> {
+        self.timeline.snapshot(at).map_err(read_error)
+    }
+}
+
+impl TimelineSource for OpenTimeline {
+    fn last_record_lsn(&self) -> Lsn {
+        self.timeline.progress().last_record
+    }
+
+    fn oldest_lsn(&self) -> Lsn {
+        self.timeline.progress().readable_from
+    }
+
+    fn wait_for(&self, lsn: Lsn, limit: Duration) -> Result<(), SourceError> {
+        match self.timeline.wait_for(lsn, limit) {
+            Ok(_) => Ok(()),
+            Err(error @ WaitError::Timeout { .. }) => {
+                Err(SourceError::new(ErrorKind::Timeout, error))
+            }
+            Err(error @ WaitError::Stopping) => {
+                Err(SourceError::new(ErrorKind::ShuttingDown, error))
+            }
+            // What arrived is damaged and is being asked for again.
+            Err(error @ WaitError::Failed { .. }) => {
+                Err(SourceError::new(ErrorKind::Timeout, error))
+            }
+        }
+    }
+
+    fn pages(
+        &self,
+        at: Lsn,
+        tags: &[BlockTag],
+        out: &mut dyn FnMut(usize, Result<&Page, SourceError>),
+    ) {
+        let snapshot = match self.timeline.snapshot(at) {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let text = error.to_string();
+                let kind = kind_of(&error);
+                for index in 0..tags.len() {
+                    out(index, Err(SourceError::new(kind, text.clone())));
+                }
+                return;
+            }
+        };
+        for (index, tag) in tags.iter().enumerate() {
+            match snapshot.page(PageKey::Block(*tag)) {
+                Ok((page, _)) => out(index, Ok(&page)),
+                Err(error) => out(index, Err(read_error(error))),
+            }
+        }
+    }
+
+    fn fork_blocks(
+        &self,
+        at: Lsn,
+        rel: RelFileLocator,
+        fork: ForkNumber,
+    ) -> Result<Option<u32>, SourceError> {
+        self.snapshot(at)?.fork_blocks(rel, fork).map_err(read_error)
+    }
+
+    fn db_size(&self, at: Lsn, db: Oid) -> Result<u64, SourceError> {
+        let snapshot = self.snapshot(at)?;
+        let known = snapshot
+            .database_directories()
+            .contains(&(DEFAULT_TABLESPACE, db));
+        if !known {
+            let text = format!("database {db} does not exist at {at}");
+            return Err(SourceError::new(ErrorKind::NotFound, text));
+        }
+        let forks = snapshot
+            .forks_in(DEFAULT_TABLESPACE, db)
+            .map_err(read_error)?;
+        let blocks: u64 = forks.iter().map(|fork| u64::from(fork.blocks)).sum();
+        Ok(blocks * walrecord::PAGE_SIZE as u64)
+    }
+
+    fn slru_segment(
+        &self,
+        at: Lsn,
+        kind: SlruKind,
+        segment: u32,
+    ) -> Result<Option<Vec<u8>>, SourceError> {
+        let snapshot = self.snapshot(at)?;
+        let segments = snapshot.slru_segments(kind).map_err(read_error)?;
+        let Some((_, pages)) = segments.into_iter().find(|(number, _)| *number == segment) else {
+            return Ok(None);
+        };
+        let mut bytes = Vec::with_capacity(pages as usize * walrecord::PAGE_SIZE);
+        let first = segment * SLRU_PAGES_PER_SEGMENT;
+        for page in first..first + pages {
+            let key = SlruPage { kind, page };
+            let (page, _) = snapshot.page(key.into()).map_err(read_error)?;
+            bytes.extend_from_slice(&page);
+        }
+        Ok(Some(bytes))
+    }
+
+    fn describe(&self) -> String {
+        let progress = self.timeline.progress();
+        let receiver = self.status.snapshot();
+        let from = match &receiver.server {
+            Some(server) => format!("receiving from {server}, whose WAL ends at {}", receiver.server_end),
+            None => "not connected to a primary".to_owned(),
+        };
+        format!("disk consistent at {}; {from}", progress.disk_consistent)
+    }
+}
+
+fn store_error(error: StoreError) -> SourceError {
+    let kind = match &error {
+        StoreError::NoTimeline(_) => ErrorKind::NotFound,
+        StoreError::AmbiguousTimeline(_) => ErrorKind::Invalid,
+        _ => ErrorKind::Internal,
+    };
+    SourceError::new(kind, error)
+}
+
+/// The kind that tells a client what to make of a failed read.
+pub fn kind_of(error: &ReadError) -> ErrorKind {
+    match error {
+        ReadError::NotReadable { .. } => ErrorKind::NotReadable,
+        ReadError::NoRelation { .. } => ErrorKind::NotFound,
+        ReadError::PastEnd { .. } => ErrorKind::PastEnd,
+        ReadError::Redo { source, .. } if matches!(**source, RedoError::Unsupported { .. }) => {
+            ErrorKind::Unsupported
+        }
+        ReadError::Redo { .. } | ReadError::NoBase { .. } | ReadError::Implausible { .. } => {
+            ErrorKind::Corrupt
+        }
+        ReadError::Store(error) => match **error {
+            StoreError::Layer(_) | StoreError::BadRecord { .. } | StoreError::Meta { .. } => {
+                ErrorKind::Corrupt
+            }
+            StoreError::Stopping => ErrorKind::ShuttingDown,
+            _ => ErrorKind::Internal,
+        },
+    }
+}
+
+fn read_error(error: ReadError) -> SourceError {
+    SourceError::new(kind_of(&error), error)
+}

@@ -1,0 +1,198 @@
+//! The store as HTTP shows and steers it.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use pagecache::{Store, Timeline};
+use pageservice::{
+    CheckoutRequest, CheckpointDone, ErrorKind, ReceiverState, ServerStatus, SourceError,
+    StatusSource, TenantStatus, TimelineStatus,
+};
+use slog::Logger;
+use walreceiver::ReceiverStatus;
+
+use crate::checkout::{CheckoutJob, checkout};
+use crate::serve::find;
+
+/// How long a checkpoint asked for over HTTP may take.
+const CHECKPOINT_LIMIT: Duration = Duration::from_secs(300);
+
+/// Shows a store and the receiver that feeds one of its timelines.
+pub struct StoreStatus {
+    store: Arc<Store>,
+    receiver: ReceiverStatus,
+    /// The timeline that is fed, by name; none if no primary is followed.
+    followed: Option<String>,
+    listen_pg: SocketAddr,
+    started: Instant,
+    log: Logger,
+}
+
+impl StoreStatus {
+    /// A view of this store.
+    pub fn new(
+        store: Arc<Store>,
+        receiver: ReceiverStatus,
+        followed: Option<String>,
+        listen_pg: SocketAddr,
+        log: Logger,
+    ) -> StoreStatus {
+        StoreStatus {
+            store,
+            receiver,
+            followed,
+            listen_pg,
+            started: Instant::now(),
+            log,
+        }
+    }
+
+    fn find(&self, tenant: &str, timeline: &str) -> Result<Timeline, SourceError> {
+        find(&self.store, tenant, timeline)
+            .map_err(|error| SourceError::new(ErrorKind::NotFound, error))
+    }
+
+    fn describe(&self, timeline: &Timeline) -> TimelineStatus {
+        let info = timeline.info();
+        let progress = timeline.progress();
+        let sizes = timeline.sizes();
+        TimelineStatus {
+            tenant_id: info.tenant.to_string(),
+            timeline_id: info.timeline.to_string(),
+            pg_version: info.version.major(),
+            system_identifier: info.system_identifier.to_string(),
+            pg_timeline: info.pg_timeline,
+            oldest_lsn: progress.readable_from,
+            last_record_lsn: progress.last_record,
+            flush_lsn: progress.synced,
+            disk_consistent_lsn: progress.disk_consistent,
+            remote_consistent_lsn: None,
+            layers: sizes.layers,
+            layer_bytes: sizes.layer_bytes,
+            wal_bytes: sizes.wal_bytes,
+            receiver: (self.followed.as_ref() == Some(&info.name)).then(|| self.receiver_state()),
+            failure: timeline.failure().map(|failure| failure.to_string()),
+            name: info.name,
+        }
+    }
+
+    fn receiver_state(&self) -> ReceiverState {
+        let status = self.receiver.snapshot();
+        ReceiverState {
+            phase: format!("{:?}", status.phase).to_lowercase(),
+            lag_bytes: status.lag_bytes(),
+            server: status.server,
+            server_end_lsn: status.server_end,
+            caught_up: status.caught_up,
+            last_error: status.last_error,
+        }
+    }
+}
+
+impl StatusSource for StoreStatus {
+    fn status(&self) -> ServerStatus {
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            listen_pg: self.listen_pg.to_string(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            timelines: self.store.timelines().len() as u64,
+        }
+    }
+
+    fn tenants(&self) -> Vec<TenantStatus> {
+        let mut tenants: Vec<TenantStatus> = Vec::new();
+        let mut infos: Vec<_> = self.store.timelines().iter().map(Timeline::info).collect();
+        infos.sort_by(|a, b| (a.tenant, &a.name).cmp(&(b.tenant, &b.name)));
+        for info in infos {
+            let id = info.tenant.to_string();
+            match tenants.last_mut() {
+                Some(last) if last.id == id => last.timelines.push(info.name),
+                _ => tenants.push(TenantStatus {
+                    id,
+                    timelines: vec![info.name],
+                }),
+            }
+        }
+        tenants
+    }
+
+    fn timelines(&self, tenant: &str) -> Result<Vec<TimelineStatus>, SourceError> {
+        let mut found: Vec<TimelineStatus> = self
+            .store
+            .timelines()
+            .iter()
+            .map(|timeline| self.describe(timeline))
+            .filter(|status| status.tenant_id == tenant || status.name == tenant)
+            .collect();
+        if found.is_empty() {
+            let text = format!("there is no tenant {tenant:?}");
+            return Err(SourceError::new(ErrorKind::NotFound, text));
+        }
+        found.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    fn timeline(&self, tenant: &str, timeline: &str) -> Result<TimelineStatus, SourceError> {
+        Ok(self.describe(&self.find(tenant, timeline)?))
+    }
+
+    fn checkpoint(&self, tenant: &str, timeline: &str) -> Result<CheckpointDone, SourceError> {
+        let disk_consistent_lsn = self
+            .find(tenant, timeline)?
+            .checkpoint(CHECKPOINT_LIMIT)
+            .map_err(|error| SourceError::new(ErrorKind::Timeout, error))?;
+        Ok(CheckpointDone {
+            disk_consistent_lsn,
+        })
+    }
+
+    fn checkout(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: &CheckoutRequest,
+    ) -> Result<serde_json::Value, SourceError> {
+        let timeline = self.find(tenant, timeline)?;
+        let dir = Path::new(&request.dir);
+        if !dir.is_absolute() {
+            let text = format!("{:?} is not an absolute path", request.dir);
+            return Err(SourceError::new(ErrorKind::Invalid, text));
+        }
+        let job = CheckoutJob {
+            dir: dir.to_owned(),
+            lsn: request.lsn,
+            keep_config: request.keep_config,
+            tablespace_mapping: Vec::new(),
+            port: request.port,
+        };
+        let done = checkout(&self.store, &timeline, &job, &mut |_| {}, &self.log)
+            .map_err(|error| SourceError::new(ErrorKind::Invalid, format!("{error:#}")))?;
+        serde_json::to_value(done).map_err(|error| SourceError::new(ErrorKind::Internal, error))
+    }
+
+    fn metrics(&self, out: &mut String) {
+        for timeline in self.store.timelines() {
+            let status = self.describe(&timeline);
+            let labels = format!(
+                "tenant_id=\"{}\",timeline_id=\"{}\"",
+                status.tenant_id, status.timeline_id
+            );
+            let lag = status.receiver.as_ref().map_or(0, |r| r.lag_bytes);
+            for (name, value) in [
+                ("oldest_lsn", status.oldest_lsn.get()),
+                ("last_record_lsn", status.last_record_lsn.get()),
+                ("flush_lsn", status.flush_lsn.get()),
+                ("disk_consistent_lsn", status.disk_consistent_lsn.get()),
+                ("layers", status.layers),
+                ("layer_bytes", status.layer_bytes),
+                ("wal_bytes", status.wal_bytes),
+                ("receiver_lag_bytes", lag),
+            ] {
+                let _ = writeln!(out, "zenith_timeline_{name}{{{labels}}} {value}");
+            }
+        }
+    }
+}
