@@ -189,7 +189,7 @@ impl Key {
     /// The page that the key names, or none if it names metadata.
     #[inline]
     pub fn as_page(&self) -> Option<PageKey> {
-        match self.decode() {
+        match self.is_page().then(|| self.decode())? {
             KeyKind::Page(page) => Some(page),
             _ => None,
         }

@@ -147,6 +147,26 @@ fn changed_bytes_under_valid_checksums_never_panic() {
 }
 
 #[test]
+fn a_value_replaced_under_its_blocks_checksum_is_found_by_verify() {
+    let mut bytes = small_layer(Compression::None);
+    let at = bytes.windows(5).position(|w| w == b"value").unwrap();
+    bytes[at] ^= 1;
+    let frames = frames(&bytes);
+    let frame = frames.iter().find(|frame| frame.contains(&at)).unwrap();
+    seal(&mut bytes, frame);
+    let layer = open(bytes).unwrap();
+    scan(&layer, Key::all(), Lsn::MAX).unwrap();
+    assert!(matches!(
+        layer.verify(),
+        Err(LayerError::Damaged {
+            offset: 0,
+            damage: Damage::Checksum { .. },
+            ..
+        })
+    ));
+}
+
+#[test]
 fn exchanged_blocks_are_found_although_each_is_whole() {
     let mut model = Model::new();
     for block in 0..8 {
