@@ -113,6 +113,11 @@ pub enum StoreError {
     /// All Postgres timelines for clones are given out.
     #[error(transparent)]
     Clones(#[from] ClonesExhausted),
+    /// WAL was appended to an opened timeline before it was said where its WAL ends.
+    #[error(
+        "WAL ends at {0} as the last process left it; rewind to where it is known to be good before appending"
+    )]
+    TailUnsettled(Lsn),
     /// A thread ended by a bug.
     #[error("thread {0} panicked, which is a bug; the timeline is stopped")]
     ThreadPanicked(String),

@@ -124,6 +124,7 @@ impl ImportWriter {
             },
             empty_layers(params.start),
         );
+        shared.settle_tail();
         let timeline = Timeline::new(shared);
         timeline.spawn("wal-sync", sync_wal)?;
         let layer_writer = Some(LayerWriterThread::start(

@@ -77,11 +77,7 @@ pub(crate) fn open_layer(shared: &Shared, id: LayerId) -> Result<Layer, StoreErr
     open_with(shared, id, &shared.cache)
 }
 
-fn open_with(
-    shared: &Shared,
-    id: LayerId,
-    cache: &Arc<BlockCache>,
-) -> Result<Layer, StoreError> {
+fn open_with(shared: &Shared, id: LayerId, cache: &Arc<BlockCache>) -> Result<Layer, StoreError> {
     let path = shared.paths.layer(id);
     let file = shared
         .storage

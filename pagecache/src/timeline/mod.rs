@@ -156,6 +156,9 @@ impl Timeline {
         if let Some(failure) = self.shared.tracker.failure() {
             return Err(StoreError::Failed(failure));
         }
+        if !self.shared.is_tail_settled() {
+            return Err(StoreError::TailUnsettled(self.shared.wal.end()));
+        }
         self.shared.wal.append(lsn, bytes)?;
         let end = self.shared.wal.end();
         self.shared
@@ -167,6 +170,10 @@ impl Timeline {
     /// Discards the WAL from `to` on and clears a failure of indexing. `to` must not lie before the
     /// last good record's end.
     ///
+    /// An opened timeline does not sync or report as synced what is appended before this has been
+    /// called once, if only with the end of what is there: a crash may have left a tail that looks
+    /// written and is not what the primary sent.
+    ///
     /// # Errors
     /// If `to` lies before the last record, or the disk refuses.
     pub fn rewind(&self, to: Lsn) -> Result<(), StoreError> {
@@ -177,9 +184,11 @@ impl Timeline {
         }
         shared.count_rewind();
         shared.wal.rewind(to)?;
+        shared.settle_tail();
+        let synced = shared.wal.synced();
         shared.tracker.update(|progress| {
             progress.written = to;
-            progress.synced = progress.synced.min(to);
+            progress.synced = synced.min(to);
         });
         shared.tracker.clear_failure();
         Ok(())
@@ -293,7 +302,7 @@ impl Drop for FailOnPanic<'_> {
 fn sync_wal(shared: &Arc<Shared>) {
     while let Some(progress) = shared
         .tracker
-        .wait_while(|progress| progress.synced >= progress.written)
+        .wait_while(|progress| progress.synced >= progress.written || !shared.is_tail_settled())
     {
         match shared.wal.sync() {
             Ok(synced) => shared.tracker.update(|p| {

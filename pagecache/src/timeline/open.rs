@@ -40,13 +40,13 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
         manifest.pg_timeline(),
         manifest.wal_start(),
     )?;
-    // What the files hold beyond the last sync was not promised, but from here on it may be.
     let written = wal.end();
-    let synced = wal.sync()?;
     let start = manifest.disk_consistent_lsn;
     let progress = Progress {
         written,
-        synced,
+        // The tail behind the last good record may be what a crash left of it: nothing is promised of
+        // it before [`Timeline::rewind`] says where it ends.
+        synced: start,
         last_record: start,
         readable_from: manifest.import_stop,
         disk_consistent: start,

@@ -42,6 +42,9 @@ pub(crate) struct Shared {
     rewinds: AtomicU64,
     /// The open layer is to be frozen whatever its size.
     freeze: AtomicBool,
+    /// The end of the WAL is where it is said to be, not where a crash happened to leave it: what is
+    /// appended may be synced and acknowledged.
+    tail_settled: AtomicBool,
 }
 
 impl Shared {
@@ -62,6 +65,7 @@ impl Shared {
             rules: RwLock::new(Arc::new(RulesHistory(rules))),
             rewinds: AtomicU64::new(0),
             freeze: AtomicBool::new(false),
+            tail_settled: AtomicBool::new(false),
         }
     }
 
@@ -162,6 +166,14 @@ impl Shared {
             layers.frozen.insert(0, Frozen { layer: open, end });
         });
         self.tracker.update(|_| {});
+    }
+
+    pub(crate) fn settle_tail(&self) {
+        self.tail_settled.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_tail_settled(&self) -> bool {
+        self.tail_settled.load(Ordering::Acquire)
     }
 
     pub(crate) fn rewinds(&self) -> u64 {
