@@ -108,10 +108,14 @@ struct TimelineProgress {
 
 impl Progress for TimelineProgress {
     fn positions(&self) -> Positions {
-        if self.acknowledge == Acknowledge::Nothing {
-            return Positions::default();
-        }
         let progress = self.timeline.progress();
+        if self.acknowledge == Acknowledge::Nothing {
+            // A server that shuts down waits until what it sent is at least written.
+            return Positions {
+                written: progress.written,
+                ..Positions::default()
+            };
+        }
         Positions {
             written: progress.written,
             flushed: progress.synced,

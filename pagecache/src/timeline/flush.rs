@@ -55,7 +55,7 @@ fn flush(shared: &Arc<Shared>, layers: &LayerSet, frozen: &Frozen) -> Result<(),
         let synced = shared.wal.sync()?;
         shared
             .tracker
-            .update(|progress| progress.synced = progress.synced.max(synced));
+            .update(|progress| progress.synced = progress.synced.max(synced.min(frozen.end)));
     }
     let file = LayerFile::create(shared, LayerKind::Delta)?;
     let layer = Writer::new(shared, layers, frozen).write(file)?;

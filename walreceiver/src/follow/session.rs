@@ -118,9 +118,8 @@ impl Session<'_> {
                 start = start.min(fork);
             }
         }
-        if start < held.file_end {
-            self.sink.rewind(start).map_err(sink_failed)?;
-        }
+        // Even if nothing is cut off: from here on the sink's end is where the stream goes on.
+        self.sink.rewind(start).map_err(sink_failed)?;
         Ok(start)
     }
 

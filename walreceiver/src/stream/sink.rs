@@ -82,7 +82,8 @@ pub trait WalSink: Send {
     }
 
     /// Forgets WAL from `to` on, because the server sends it again. `to` is between `valid_end` and
-    /// `file_end`; [`Held::file_end`] is `to` afterwards.
+    /// `file_end`; [`Held::file_end`] is `to` afterwards. Called at each connect, also with `file_end`
+    /// itself: what a crash left behind the last record is settled by it.
     ///
     /// # Errors
     /// As [`write`](WalSink::write).
