@@ -5,8 +5,8 @@ use datadir::tablespace_directory;
 use pagecache::Snapshot;
 use stockpg::{ForkSize, SlruSegment, StateFile, TruthSubject};
 use walrecord::{
-    BlockTag, DEFAULT_TABLESPACE, ForkNumber, GLOBAL_TABLESPACE, Oid, Page, PgVersion, SlruKind,
-    SlruPage,
+    BlockTag, DEFAULT_TABLESPACE, ForkNumber, GLOBAL_TABLESPACE, Oid, Page, PgVersion, Rmgr,
+    SlruKind, SlruPage,
 };
 
 /// A snapshot that can be compared with stock recovery, with counts of what its reads took.
@@ -19,6 +19,8 @@ pub struct StoreSubject {
     pub rebuilt: u64,
     /// Records applied.
     pub records: u64,
+    /// Records applied by resource manager, indexed by its number.
+    pub by_rmgr: [u64; Rmgr::ALL.len()],
     /// Microseconds that each page took, up to the first million.
     pub micros: Vec<u32>,
 }
@@ -35,8 +37,24 @@ impl StoreSubject {
             pages: 0,
             rebuilt: 0,
             records: 0,
+            by_rmgr: [0; Rmgr::ALL.len()],
             micros: Vec::new(),
         }
+    }
+
+    /// Resource managers whose records were applied, with how many: `Heap 1200, Btree 300`.
+    pub fn rmgr_counts(&self) -> String {
+        let mut counts: Vec<_> = Rmgr::ALL
+            .into_iter()
+            .map(|rmgr| (self.by_rmgr[rmgr as usize], rmgr.name()))
+            .filter(|(count, _)| *count > 0)
+            .collect();
+        counts.sort_unstable_by(|a, b| b.cmp(a));
+        let counts: Vec<String> = counts
+            .into_iter()
+            .map(|(count, name)| format!("{name} {count}"))
+            .collect();
+        counts.join(", ")
     }
 
     fn read(&mut self, key: walrecord::PageKey) -> Result<Page> {
@@ -48,6 +66,9 @@ impl StoreSubject {
         self.pages += 1;
         self.rebuilt += u64::from(stats.records > 0);
         self.records += u64::from(stats.records);
+        for (total, count) in self.by_rmgr.iter_mut().zip(stats.by_rmgr) {
+            *total += u64::from(count);
+        }
         Ok(page)
     }
 

@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
-use walrecord::{Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, ZERO_PAGE};
+use walrecord::{
+    Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, Rmgr, RmgrId, ZERO_PAGE,
+};
 use walredo::Applied;
 
 use super::layers::{FoundBody, LayerSet};
@@ -20,6 +22,8 @@ pub struct ReadStats {
     pub records: u32,
     /// The page started from a stored image.
     pub image: bool,
+    /// Records applied by resource manager, indexed by [`Rmgr`]'s number; an extension's are not counted.
+    pub by_rmgr: [u32; Rmgr::ALL.len()],
 }
 
 /// Rules by the LSN from which on they hold, ascending.
@@ -132,6 +136,9 @@ impl PageBuilder<'_> {
                         source: Box::new(source),
                     }
                 })?;
+            if let RmgrId::BuiltIn(rmgr) = record.header.rmgr {
+                stats.by_rmgr[rmgr as usize] += 1;
+            }
             let applied =
                 walredo::redo(page, &record, &key, &rules).map_err(|source| ReadError::Redo {
                     page: key,
