@@ -1,12 +1,14 @@
 //! The layout of a PostgreSQL data directory, 14 to 18: base backups read, checkouts written.
 //!
 //! [`Importer`] reads a base backup (a directory, or tar archives as they stream in) and hands its parts
-//! to a [`BackupSink`].
+//! to a [`BackupSink`]. [`checkout`] writes a [`SnapshotSource`] as a data directory that stock Postgres
+//! starts from.
 //!
 //! What it is not: it knows nothing of how pages are stored, of WAL replay, or of the network.
 
 #![forbid(unsafe_code)]
 
+mod checkout;
 mod control;
 mod import;
 mod label;
@@ -14,6 +16,10 @@ mod path;
 mod sink;
 mod small;
 
+pub use checkout::{
+    CheckoutError, CheckoutOptions, CheckoutReport, CloneControl, PageConsumer, SnapshotSource,
+    SourceError, checkout,
+};
 pub use control::{CONTROL_FILE_SIZE, ControlError, ControlFile};
 pub use import::{ImportError, ImportReport, Importer, peek};
 pub use label::{BackupLabel, LabelError, parse_tablespace_map};
