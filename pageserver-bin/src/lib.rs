@@ -1,5 +1,18 @@
-//! The parts of the `pageserver` binary: how the crates are put together.
+//! The parts of the `pageserver` binary: how the crates are put together. Public for the whole-system
+//! tests; nothing here is an interface to build on.
 
+pub mod checkout;
+pub mod cli;
+pub mod command;
+pub mod config;
+pub mod demo;
 pub mod follow;
 pub mod import;
+pub mod log;
+mod page_dump;
+pub mod run;
+mod selftest;
+pub mod serve;
+pub mod status;
+pub mod stop;
 pub mod truth;

@@ -7,9 +7,17 @@ use slog::{Drain, Level, LevelFilter, Logger, o};
 
 use crate::cli::LogFormat;
 
+/// What is logged: commands that are asked and answered only warn.
+pub fn level(verbose: bool, quiet: bool) -> Level {
+    match (verbose, quiet) {
+        (true, _) => Level::Debug,
+        (false, true) => Level::Warning,
+        (false, false) => Level::Info,
+    }
+}
+
 /// The logger of the process.
-pub fn logger(format: LogFormat, verbose: bool) -> Logger {
-    let level = if verbose { Level::Debug } else { Level::Info };
+pub fn logger(format: LogFormat, level: Level) -> Logger {
     match format {
         LogFormat::Json => {
             let drain = slog_json::Json::default(std::io::stderr());

@@ -1,2 +1,49 @@
-//! The `pageserver` binary.
-fn main() {}
+//! The `pageserver` binary: parse, run, exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use pageserver_bin::cli::{Cli, Command, Page};
+use pageserver_bin::stop::Stop;
+use pageserver_bin::{command, demo, log, run};
+
+fn main() -> ExitCode {
+    // Wrong usage ends here, with exit code 2.
+    let cli = Cli::parse();
+    match dispatch(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(cli: &Cli) -> anyhow::Result<()> {
+    let quiet = !matches!(cli.command, Command::Run(_));
+    let log = log::logger(cli.log_format, log::level(cli.verbose, quiet));
+    match &cli.command {
+        Command::Demo(args) => demo::demo(args, &log),
+        Command::Run(args) => run::run(args, &Stop::on_signal()?, &log),
+        Command::Import(args) => command::import(args, &log),
+        Command::Status(args) => command::status(args),
+        Command::Page {
+            command: Page::Get(args),
+        } => command::page_get(args, &log),
+        Command::Checkout(args) => command::checkout(args, &log),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "this is where a person is told")]
+fn report(error: &anyhow::Error) {
+    // An error whose own text already tells its cause says it once.
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text += if text.is_empty() { "" } else { ": " };
+            text += &cause;
+        }
+    }
+    eprintln!("pageserver: {text}");
+}

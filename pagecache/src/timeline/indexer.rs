@@ -28,6 +28,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         };
         warn!(shared.log, "indexing stopped"; "error" => %error);
         shared.tracker.fail(error);
+        shared.set_looked_at(Lsn::MAX);
         let rewound = shared.tracker.wait_while(|_| shared.rewinds() == rewinds);
         if rewound.is_some() {
             info!(shared.log, "indexing goes on after a rewind");
@@ -139,6 +140,7 @@ impl<'a> Indexer<'a> {
             }
         }
         publish(self.shared, &mut self.ingest);
+        self.shared.set_looked_at(self.position);
         result
     }
 

@@ -202,6 +202,19 @@ impl Timeline {
         self.shared.tracker.wait_for(lsn, limit)
     }
 
+    /// Waits until all good WAL on disk is indexed. Only of use where nothing is appended: the wait ends
+    /// when the indexer has looked at the last byte.
+    ///
+    /// # Errors
+    /// If the timeline is closed meanwhile.
+    pub fn wait_until_indexed(&self) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        let waited = shared
+            .tracker
+            .wait_while(|progress| shared.looked_at() < progress.written);
+        waited.map(|_| ()).ok_or(StoreError::Stopping)
+    }
+
     /// The timeline at `lsn`.
     ///
     /// # Errors

@@ -42,6 +42,8 @@ pub(crate) struct Shared {
     rewinds: AtomicU64,
     /// The open layer is to be frozen whatever its size.
     freeze: AtomicBool,
+    /// The end of the WAL that the indexer has looked at; all of it, if it has failed.
+    looked_at: AtomicU64,
     /// The end of the WAL is where it is said to be, not where a crash happened to leave it: what is
     /// appended may be synced and acknowledged.
     tail_settled: AtomicBool,
@@ -65,6 +67,7 @@ impl Shared {
             rules: RwLock::new(Arc::new(RulesHistory(rules))),
             rewinds: AtomicU64::new(0),
             freeze: AtomicBool::new(false),
+            looked_at: AtomicU64::new(0),
             tail_settled: AtomicBool::new(false),
         }
     }
@@ -165,6 +168,15 @@ impl Shared {
             let open = std::mem::replace(&mut layers.open, Arc::new(MemoryLayer::new(end)));
             layers.frozen.insert(0, Frozen { layer: open, end });
         });
+        self.tracker.update(|_| {});
+    }
+
+    pub(crate) fn looked_at(&self) -> Lsn {
+        Lsn::new(self.looked_at.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_looked_at(&self, lsn: Lsn) {
+        self.looked_at.store(lsn.get(), Ordering::Release);
         self.tracker.update(|_| {});
     }
 

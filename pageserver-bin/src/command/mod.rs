@@ -1,0 +1,44 @@
+//! The commands that are asked and answered: import, status, page get, checkout.
+
+mod client;
+mod import;
+mod page;
+mod status;
+mod checkout;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use pagecache::storage::LocalStorage;
+use pagecache::{Store, StoreConfig, Timeline};
+use slog::Logger;
+
+pub use checkout::checkout;
+pub use import::import;
+pub use page::page_get;
+pub use status::status;
+
+/// Opens the store in a directory that no server uses.
+fn open_offline(dir: &Path, log: &Logger) -> Result<Store> {
+    let storage =
+        LocalStorage::new(dir).with_context(|| format!("opening {}", dir.display()))?;
+    Ok(Store::open(
+        Arc::new(storage),
+        StoreConfig::default(),
+        log.clone(),
+    )?)
+}
+
+/// A timeline of a store that was just opened, once everything on disk is indexed.
+fn settled(store: &Store, name: &str) -> Result<Timeline> {
+    let timeline = store.timeline(None, name)?;
+    timeline.wait_until_indexed()?;
+    Ok(timeline)
+}
+
+/// A line of a command's answer.
+#[expect(clippy::print_stdout, reason = "this is the command's output")]
+fn answer(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,64 @@
+//! `pageserver page get`
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use pageservice::TimelineStatus;
+use slog::Logger;
+use walrecord::{BlockTag, Lsn, Page, PageKey};
+
+use super::client::Server;
+use super::{answer, open_offline, settled};
+use crate::cli::PageGet;
+use crate::page_dump::dump;
+
+/// Gets one page and shows or writes it.
+///
+/// # Errors
+/// If the page cannot be had.
+pub fn page_get(args: &PageGet, log: &Logger) -> Result<()> {
+    let tag = BlockTag {
+        rel: args.rel,
+        fork: args.fork,
+        block: args.block,
+    };
+    let (page, lsn) = match &args.server.data_dir {
+        Some(dir) => from_files(args, tag, dir, log)?,
+        None => from_server(args, tag)?,
+    };
+    match &args.output {
+        None => answer(dump(PageKey::Block(tag), lsn, &page).trim_end()),
+        Some(path) if path.as_os_str() == "-" => std::io::stdout().write_all(&page)?,
+        Some(path) => std::fs::write(path, page)
+            .with_context(|| format!("writing {}", path.display()))?,
+    }
+    Ok(())
+}
+
+fn from_files(args: &PageGet, tag: BlockTag, dir: &Path, log: &Logger) -> Result<(Page, Lsn)> {
+    let store = open_offline(dir, log)?;
+    let timeline = settled(&store, &args.timeline)?;
+    let asked = args.lsn.unwrap_or(timeline.progress().last_record);
+    let lsn = timeline.boundary(asked)?.end;
+    let (page, _) = timeline.snapshot(lsn)?.page(tag.into())?;
+    Ok((page, lsn))
+}
+
+fn from_server(args: &PageGet, tag: BlockTag) -> Result<(Page, Lsn)> {
+    let server = Server::new(&args.server.server);
+    let base = format!("/v1/tenant/{0}/timeline/{0}", args.timeline);
+    let lsn = match args.lsn {
+        Some(lsn) => lsn,
+        None => server.get::<TimelineStatus>(&base)?.last_record_lsn,
+    };
+    let path = format!(
+        "{base}/page?rel={}&fork={}&block={}&lsn={lsn}",
+        tag.rel, tag.fork, tag.block
+    );
+    let bytes = server.get_bytes(&path)?;
+    match Page::try_from(bytes.as_slice()) {
+        Ok(page) => Ok((page, lsn)),
+        Err(_) => bail!("the server answered with {} bytes instead of a page", bytes.len()),
+    }
+}

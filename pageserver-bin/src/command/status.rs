@@ -1,0 +1,71 @@
+//! `pageserver status`
+
+use anyhow::Result;
+use pageservice::{TenantStatus, TimelineStatus};
+
+use super::answer;
+use super::client::Server;
+use crate::cli::Status;
+
+/// Shows the timelines of a running server.
+///
+/// # Errors
+/// If the server does not answer.
+pub fn status(args: &Status) -> Result<()> {
+    let server = Server::new(&args.server);
+    let tenants: Vec<TenantStatus> = server.get("/v1/tenant")?;
+    let mut timelines: Vec<TimelineStatus> = Vec::new();
+    for tenant in tenants {
+        let found: Vec<TimelineStatus> =
+            server.get(&format!("/v1/tenant/{}/timeline", tenant.id))?;
+        timelines.extend(found);
+    }
+    if args.json {
+        answer(&serde_json::to_string_pretty(&timelines)?);
+        return Ok(());
+    }
+    for timeline in &timelines {
+        show(timeline);
+    }
+    Ok(())
+}
+
+fn show(timeline: &TimelineStatus) {
+    answer(&format!(
+        "timeline {} ({}) of tenant {}, PostgreSQL {}",
+        timeline.name, timeline.timeline_id, timeline.tenant_id, timeline.pg_version
+    ));
+    let remote = timeline
+        .remote_consistent_lsn
+        .map_or("none".to_owned(), |lsn| lsn.to_string());
+    answer(&format!(
+        "  readable        {} to {}",
+        timeline.oldest_lsn, timeline.last_record_lsn
+    ));
+    answer(&format!(
+        "  durable         {} received, {} in layers, remote {remote}",
+        timeline.flush_lsn, timeline.disk_consistent_lsn
+    ));
+    answer(&format!(
+        "  on disk         {} layers, {:.1} MB; WAL {:.1} MB",
+        timeline.layers,
+        timeline.layer_bytes as f64 / 1e6,
+        timeline.wal_bytes as f64 / 1e6
+    ));
+    match &timeline.receiver {
+        Some(receiver) => answer(&format!(
+            "  primary         {}, {}, {} bytes behind{}",
+            receiver.server.as_deref().unwrap_or("not connected"),
+            receiver.phase,
+            receiver.lag_bytes,
+            receiver
+                .last_error
+                .as_ref()
+                .map_or(String::new(), |error| format!("; last error: {error}"))
+        )),
+        None => answer("  primary         none is followed"),
+    }
+    if let Some(failure) = &timeline.failure {
+        answer(&format!("  FAILED          {failure}"));
+    }
+}
