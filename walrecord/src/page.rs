@@ -199,12 +199,7 @@ impl PageHeader {
     /// began earlier.
     pub fn first_record(&self) -> Option<Lsn> {
         let space = (WAL_PAGE_SIZE - self.size()) as u64;
-        // An overwritten record ends where the page does that it was to continue in.
-        let rest = if self.overwrites {
-            0
-        } else {
-            u64::from(self.continues.unwrap_or(0)).next_multiple_of(8)
-        };
+        let rest = u64::from(self.continues.unwrap_or(0)).next_multiple_of(8);
         let begins = self.address.checked_add(self.size() as u64 + rest)?;
         (rest < space).then_some(begins)
     }

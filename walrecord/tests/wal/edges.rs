@@ -3,8 +3,8 @@
 use crate::common::Owned;
 use crate::writer::{LONG, OVERWRITES, Writer};
 use walrecord::{
-    DecoderOptions, Lsn, PageError, PgVersion, RecordError, Rmgr, RmgrId, StreamDecoder,
-    WAL_PAGE_SIZE, WalError,
+    Boundary, DecoderOptions, Lsn, PageError, PgVersion, Record, RecordError, Rmgr, RmgrId,
+    StreamDecoder, WAL_PAGE_SIZE, WalError, WalSlice, first_record, record_boundary,
 };
 
 const PAGE: u64 = WAL_PAGE_SIZE as u64;
@@ -82,6 +82,73 @@ fn a_record_that_ends_with_its_page_ends_at_the_page_boundary() {
     assert_eq!(ends[0], START + PAGE);
     assert_eq!(ends[3], START + 4 * PAGE);
     assert_eq!(last, START + 4 * PAGE + 24);
+}
+
+#[test]
+fn behind_a_page_that_a_record_fills_the_next_one_begins_behind_the_next_header() {
+    let mut writer = Writer::new(START);
+    writer.fill_page_but(24);
+    writer.message(24 + 8192 - 24);
+    let next = writer.message(40);
+    let source = WalSlice {
+        start: START,
+        bytes: &writer.bytes,
+    };
+    assert_eq!(next, START + 2 * PAGE + 24);
+    assert_eq!(first_record(source, START + PAGE), Ok(Some(next)));
+    assert_eq!(first_record(source, START + 3 * PAGE), Ok(None));
+}
+
+#[test]
+fn a_boundary_does_not_depend_on_what_is_behind_the_position() {
+    let mut writer = Writer::new(START);
+    let last_start = writer.message(100);
+    let end = writer.end();
+    writer.message(100);
+    writer.at(end)[..64].fill(0xFF);
+    let source = WalSlice {
+        start: START,
+        bytes: &writer.bytes,
+    };
+    let expected = Ok(Boundary { end, last_start });
+    assert_eq!(record_boundary(source, 1 << 20, end), expected);
+}
+
+#[test]
+fn a_trimmed_record_tells_relations_apart() {
+    // Two blocks of two relations, then one more of the second; data in the first and last.
+    let mut bytes = vec![0; 24];
+    bytes[17] = 10;
+    for (id, flags, length, rel) in [
+        (0, 0x20, 3, Some(1)),
+        (1, 0x00, 0, Some(2)),
+        (4, 0xA0, 2, None),
+    ] {
+        bytes.extend_from_slice(&[id, flags, length, 0]);
+        for part in rel.map_or(vec![], |rel| vec![1663, 5, rel]) {
+            bytes.extend_from_slice(&u32::to_le_bytes(part));
+        }
+        bytes.extend_from_slice(&u32::to_le_bytes(7 + u32::from(id)));
+    }
+    bytes.extend_from_slice(b"\xFF\x04abcdemain");
+    let length = bytes.len() as u32;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    let record = Record::parse(PgVersion::V15, START, START + 200, &bytes).unwrap();
+    let tags = |record: &Record<'_>| record.blocks().iter().map(|b| b.tag).collect::<Vec<_>>();
+    let shown: Vec<String> = tags(&record).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        ["1663/5/1.main:7", "1663/5/2.main:8", "1663/5/2.main:11"]
+    );
+    assert_eq!(record.main_data, b"main");
+    for keep in record.blocks() {
+        let mut out = Vec::new();
+        record.encode_trimmed(Some(&keep.tag), &mut out);
+        let trimmed = Record::parse(PgVersion::V15, START, START + 200, &out).unwrap();
+        assert_eq!(tags(&trimmed), tags(&record));
+        assert_eq!(trimmed.block(keep.id).unwrap().data, keep.data);
+        assert_eq!(trimmed.main_data, b"main");
+    }
 }
 
 #[test]

@@ -146,17 +146,14 @@ fn a_stream_starts_at_any_page_and_at_any_record() {
                 ..options_with_size()
             };
             let before = records[index - 1].start;
+            let bytes = &fixture.from(record.start)[..(record.end - record.start) as usize];
             let mut decoder = StreamDecoder::new(record.start, options).with_previous(before);
-            decoder
-                .push(record.start, fixture.from(record.start))
-                .unwrap();
+            decoder.push(record.start, bytes).unwrap();
             let found = decoder.next_record().unwrap().map(Owned::from);
             assert_eq!(found.as_ref(), Some(record));
 
             let mut decoder = StreamDecoder::new(record.start, options).with_previous(before + 8);
-            decoder
-                .push(record.start, fixture.from(record.start))
-                .unwrap();
+            decoder.push(record.start, bytes).unwrap();
             let expected = WalError::PrevLink {
                 at: record.start,
                 found: before,
