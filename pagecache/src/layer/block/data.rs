@@ -253,3 +253,61 @@ impl<'a> DataBlock<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::DataBuilder;
+    use super::*;
+
+    /// Two keys, the first with two versions.
+    fn payload() -> Vec<u8> {
+        let mut builder = DataBuilder::default();
+        for (key, lsn) in [(1, 8), (1, 16), (2, 8)] {
+            let (key, lsn) = (Key::file(key), Lsn::new(lsn));
+            builder.push(Position { key, lsn }, EntryKind::Value, b"value");
+        }
+        builder.finish().to_vec()
+    }
+
+    const KEYS: usize = 3 * 5;
+    const ROWS: usize = KEYS + 2 * KEY_ENTRY;
+
+    fn damage(at: usize, byte: u8) -> Damage {
+        let mut payload = payload();
+        assert_ne!(payload[at], byte);
+        payload[at] = byte;
+        DataBlock::check(&payload).unwrap_err()
+    }
+
+    #[test]
+    fn each_rule_of_a_payload_is_checked() {
+        DataBlock::check(&payload()).unwrap();
+        let second_key = KEYS + KEY_ENTRY;
+        let order = |what: &str, found| match found {
+            Damage::Order { what: found, .. } => assert_eq!(found, what),
+            other => panic!("{other}"),
+        };
+        order("keys of a block", damage(second_key + KEY_SIZE - 1, 1));
+        order("versions of a key", damage(ROWS + ROW, 8));
+        let field = |name: &str, found| match found {
+            Damage::Bounds { field, .. } | Damage::Mismatch { field, .. } => {
+                assert_eq!(field, name);
+            }
+            other => panic!("{other}"),
+        };
+        field("first row of a key", damage(KEYS + KEY_SIZE, 1));
+        field("first row of a key", damage(second_key + KEY_SIZE, 0));
+        field("first row of a key", damage(second_key + KEY_SIZE, 3));
+        field("end of a value", damage(ROWS + ROW_END, 11));
+        field("end of a value", damage(ROWS + 2 * ROW + ROW_END, 16));
+        field("end of the values", damage(ROWS + 2 * ROW + ROW_END, 14));
+        field("kind and form of a version", damage(ROWS + ROW_TAG, 6));
+        field("kind and form of a version", damage(ROWS + ROW_TAG, 0x25));
+        field("length of a page", damage(ROWS + ROW_TAG, 1));
+        let trailer = ROWS + 3 * ROW;
+        field("number of keys", damage(trailer, 0));
+        field("number of versions", damage(trailer + 4, 1));
+        field("block flags", damage(trailer + 8, 2));
+        assert!(matches!(damage(KEYS, 0), Damage::Key(_)));
+    }
+}
