@@ -4,14 +4,15 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
-use walreceiver::{ConnInfo, Connection, Environment};
+use walreceiver::{BackupOptions, BaseBackup, ConnInfo, Connection, Environment};
+use walrecord::PgVersion;
 
 /// The account that runs servers when we are root.
 const ACCOUNT: &str = "postgres";
@@ -47,23 +48,31 @@ impl Server {
         server
     }
 
-    /// A standby of `primary`, from `pg_basebackup`.
+    /// A standby of `primary`, from a base backup. The WAL comes by streaming.
     pub(crate) fn standby_of(primary: &Server) -> Server {
         let server = Server::create(|data| {
-            let output = as_account("pg_basebackup")
-                .args([
-                    "--checkpoint=fast",
-                    "--write-recovery-conf",
-                    "--no-sync",
-                    "-D",
-                ])
-                .arg(data)
-                .args(["-h", "127.0.0.1", "-U", "postgres", "-p"])
-                .arg(primary.port.to_string())
-                .output();
-            succeed(output.unwrap());
+            fs::create_dir(data).unwrap();
+            let options = BackupOptions::default();
+            let mut backup =
+                BaseBackup::start(primary.connect(), PgVersion::V15, &options).unwrap();
+            while let Some(archive) = backup.next_archive().unwrap() {
+                tar::Archive::new(archive).unpack(data).unwrap();
+            }
+            backup.finish().unwrap();
+            fs::set_permissions(data, PermissionsExt::from_mode(0o700)).unwrap();
+            if we_are_root() {
+                tool("chown", ["-R", ACCOUNT, &data.display().to_string()]);
+            }
         });
-        server.configure(&Setup::default());
+        let conninfo = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+            primary.port
+        );
+        server.configure(&Setup {
+            settings: &[&conninfo],
+            files: &[("standby.signal", b"")],
+            ..Setup::default()
+        });
         server.run_start();
         server
     }
@@ -109,8 +118,7 @@ impl Server {
         for (name, content) in setup.files {
             let path = data.join(name);
             fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-                .unwrap();
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
             give_away(&path);
         }
     }
