@@ -142,11 +142,11 @@ impl Server {
 
     /// `fast` or `immediate`.
     pub(crate) fn stop(&self, mode: &str) {
-        succeed(self.pg_ctl(&["stop", "-w", "-m", mode]));
+        succeed(&self.pg_ctl(&["stop", "-w", "-m", mode]));
     }
 
     pub(crate) fn promote(&self) {
-        succeed(self.pg_ctl(&["promote", "-w"]));
+        succeed(&self.pg_ctl(&["promote", "-w"]));
     }
 
     pub(crate) fn pg_ctl(&self, arguments: &[&str]) -> Output {
@@ -210,38 +210,40 @@ fn parse(text: &str) -> ConnInfo {
     ConnInfo::parse(text, &Environment::empty()).unwrap()
 }
 
-/// A cluster right after `initdb`, made once.
+/// A cluster right after `initdb`, kept under the build directory from run to run.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        // Shared by all tests of the binary and removed by none of them: it is kept under the build
-        // directory and replaced by the next run.
-        let directory = private_directory();
-        let data = directory.path().join("data");
-        let output = as_account("initdb")
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "--no-sync",
-                "--wal-segsize=1",
-                "-D",
-            ])
-            .arg(&data)
+        let version = Command::new(binaries().join("postgres"))
+            .arg("--version")
             .output()
             .unwrap();
-        succeed(output);
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("walreceiver-template-{}", std::process::id()));
-        copy_tree(&data, &kept);
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        let version = version.split(' ').nth(2).unwrap().trim().to_owned();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{version}"));
+        if !kept.exists() {
+            let directory = private_directory();
+            let data = directory.path().join("data");
+            let output = as_account("initdb")
+                .args(["-U", "postgres", "-A", "trust", "--no-sync"])
+                .args(["--wal-segsize=1", "-D"])
+                .arg(&data)
+                .output();
+            succeed(&output.unwrap());
+            // Appears whole or not at all; another run may have been faster.
+            let unfinished = kept.with_extension(std::process::id().to_string());
+            copy_tree(&data, &unfinished);
+            if fs::rename(&unfinished, &kept).is_err() {
+                fs::remove_dir_all(&unfinished).unwrap();
+            }
+        }
         kept
     })
 }
 
 fn copy_tree(from: &Path, to: &Path) {
     let output = Command::new("cp").arg("-a").arg(from).arg(to).output();
-    succeed(output.unwrap());
+    succeed(&output.unwrap());
 }
 
 fn private_directory() -> TempDir {
@@ -312,7 +314,7 @@ pub(crate) fn binaries() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/usr/lib/postgresql/15/bin"))
 }
 
-fn succeed(output: Output) {
+fn succeed(output: &Output) {
     assert!(
         output.status.success(),
         "{}{}",
@@ -323,5 +325,5 @@ fn succeed(output: Output) {
 
 /// Runs a program that every development machine has.
 pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) {
-    succeed(Command::new(program).args(arguments).output().unwrap());
+    succeed(&Command::new(program).args(arguments).output().unwrap());
 }
