@@ -87,27 +87,25 @@ pub fn follow(
     let mut failures = 0;
     while !control.is_stopped() {
         status.connecting();
-        let before = status.snapshot().last_wal();
+        let before = status.snapshot();
         let outcome = session::run(options, sink, control, status, &log);
         control.unguard();
-        if control.is_stopped() {
-            break;
-        }
-        if status.snapshot().last_wal() != before {
+        if worked(&outcome, &before, &status.snapshot()) {
             failures = 0;
         }
         failures += 1;
         let delay = options.backoff.delay(failures, timing.dice());
         match outcome {
-            Ok(StreamEnd::Stopped) => break,
-            Ok(end) => {
-                info!(log, "the stream ended"; "how" => ?end);
-                status.waiting(failures, None);
-            }
             Err(Trouble::Fatal(fatal)) => {
                 error!(log, "cannot follow the server any more"; "reason" => %fatal);
                 status.ended(Some(fatal.to_string()));
                 return Err(fatal);
+            }
+            // Being interrupted looks like a broken connection.
+            _ if control.is_stopped() => break,
+            Ok(end) => {
+                info!(log, "the stream ended"; "how" => ?end);
+                status.waiting(failures, None);
             }
             Err(trouble) => {
                 warn!(log, "cannot follow the server; trying again";
@@ -119,4 +117,17 @@ pub fn follow(
     }
     status.ended(None);
     Ok(())
+}
+
+/// Whether an attempt did its job for a while, so that waits start small again. A safekeeper that
+/// only says that it is idle did not: it would be asked again and again.
+fn worked(
+    outcome: &Result<StreamEnd, Trouble>,
+    before: &StatusSnapshot,
+    after: &StatusSnapshot,
+) -> bool {
+    match outcome {
+        Ok(StreamEnd::Idle) => after.received != before.received,
+        _ => after.messages != before.messages,
+    }
 }

@@ -58,6 +58,10 @@ pub(super) fn run(
         );
         match end.map_err(|error| session.classify_stream(error, start))? {
             StreamEnd::TimelineEnded(next) => {
+                // Commands again, which a stop has to interrupt.
+                if let Ok(handle) = session.connection.interrupt_handle() {
+                    control.guard(handle);
+                }
                 session.switch(timeline, next)?;
                 info!(log, "went over to the next timeline";
                     "timeline" => next.timeline, "at" => %next.at);

@@ -26,13 +26,15 @@ pub struct StatusSnapshot {
     pub received: Lsn,
     /// What was last reported to the server.
     pub reported: Positions,
+    /// Batches of messages received while streaming.
+    pub messages: u64,
     /// When the server last sent something.
     pub last_message: Option<SystemTime>,
     /// Everything that the server had was received at least once on this connection.
     pub caught_up: bool,
     /// Connections that got as far as streaming.
     pub connects: u64,
-    /// Attempts that failed since WAL last arrived.
+    /// Attempts that failed since a stream last worked.
     pub failures: u32,
     /// Why the last one did.
     pub last_error: Option<String>,
@@ -42,11 +44,6 @@ impl StatusSnapshot {
     /// Bytes of WAL that the server has and we do not, as of its last message.
     pub fn lag_bytes(&self) -> u64 {
         self.server_end.saturating_sub(self.received)
-    }
-
-    /// Changes whenever WAL arrives: an attempt that got some is no failure.
-    pub(super) fn last_wal(&self) -> Lsn {
-        self.received
     }
 }
 
@@ -103,7 +100,7 @@ impl ReceiverStatus {
         state.server_end = server_end;
         state.last_message = Some(SystemTime::now());
         state.caught_up |= received >= server_end;
-        state.failures = 0;
+        state.messages += 1;
     }
 
     pub(crate) fn reported(&self, positions: &Positions) {

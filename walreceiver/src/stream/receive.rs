@@ -1,5 +1,6 @@
 //! The thread that receives: WAL to the sink, in order and without gaps, until the stream ends.
 
+use std::sync::Arc;
 use std::thread;
 
 use slog::{info, o};
@@ -8,7 +9,7 @@ use walrecord::{Lsn, PgTime};
 use super::message::{COPY_DONE, FromServer};
 use super::reply::{Replier, Shared, Verdict};
 use super::start::{self, Started};
-use super::{StreamEnd, StreamError, StreamOptions, WalSink};
+use super::{NextTimeline, Progress, StreamEnd, StreamError, StreamOptions, WalSink};
 use crate::connection::{Connection, Receiver, unexpected};
 use crate::control::Control;
 use crate::error::{ConnectionError, ProtocolError, SqlState};
@@ -57,6 +58,7 @@ pub fn stream(
     let progress = sink.progress();
     let mut intake = Intake {
         sink,
+        progress: progress.clone(),
         shared: &shared,
         control,
         status,
@@ -91,7 +93,7 @@ pub fn stream(
         outcome
     });
     match conclude(outcome, shared.take_verdict(), control, options) {
-        Ok(Ended::CopyDone) => end_copy(connection).map(StreamEnd::TimelineEnded),
+        Ok(Ended::CopyDone) => end_copy(connection, options).map(StreamEnd::TimelineEnded),
         Ok(Ended::ServerShutdown) => Ok(StreamEnd::ServerShutdown),
         Ok(Ended::Idle) => Ok(StreamEnd::Idle),
         Ok(Ended::Stopped) => Ok(StreamEnd::Stopped),
@@ -142,13 +144,21 @@ fn conclude(
 }
 
 /// Ends our side of the copy after the server ended its.
-fn end_copy(connection: &mut Connection) -> Result<super::NextTimeline, StreamError> {
+fn end_copy(
+    connection: &mut Connection,
+    options: &StreamOptions,
+) -> Result<NextTimeline, StreamError> {
     connection.send(STREAM, &COPY_DONE)?;
-    Ok(start::next_timeline(connection.receiver())?)
+    let receiver = connection.receiver();
+    receiver.set_deadline(Some(options.silence_timeout));
+    let next = start::next_timeline(receiver)?;
+    receiver.set_deadline(None);
+    Ok(next)
 }
 
 struct Intake<'a> {
     sink: &'a mut dyn WalSink,
+    progress: Arc<dyn Progress>,
     shared: &'a Shared,
     control: &'a Control,
     status: &'a ReceiverStatus,
@@ -265,8 +275,13 @@ impl Intake<'_> {
             return Ok(());
         }
         let start = Lsn::new(self.end.get() - self.batch.len() as u64);
+        let before = self.progress.positions();
         self.sink.write(start, &self.batch)?;
         self.batch.clear();
+        // A sink that syncs inside `write` need not know of the status thread.
+        if self.progress.positions().matter_beside(&before) {
+            self.control.wake();
+        }
         Ok(())
     }
 

@@ -130,7 +130,8 @@ impl Replier<'_> {
             // Once for each wait: the answer, if it comes, ends the wait.
             let ping = silent >= silence / 2 && waiting != pinged;
             let asked = self.shared.reply_requested.swap(false, Ordering::AcqRel);
-            if ping || asked || now >= status_due || differs(sent, &positions) {
+            let news = sent.is_none_or(|sent| positions.matter_beside(&sent));
+            if ping || asked || now >= status_due || news {
                 if let Err(error) = self.send(&positions, ping) {
                     return Some(Verdict::Unsent(error));
                 }
@@ -166,11 +167,6 @@ impl Replier<'_> {
             let _ = self.writer.send(&TERMINATE);
         }
     }
-}
-
-/// Whether the server would act on a reply: slots and commits follow what is durable or applied.
-fn differs(sent: Option<Positions>, now: &Positions) -> bool {
-    sent.is_none_or(|sent| sent.flushed != now.flushed || sent.applied != now.applied)
 }
 
 /// The clock as Postgres counts it.

@@ -24,6 +24,14 @@ pub struct Positions {
     pub applied: Lsn,
 }
 
+impl Positions {
+    /// Whether the server would act on the difference: slots and commits follow what is durable or
+    /// applied.
+    pub(super) fn matter_beside(&self, earlier: &Positions) -> bool {
+        self.flushed != earlier.flushed || self.applied != earlier.applied
+    }
+}
+
 /// The part of a sink that other threads may ask while WAL is being written.
 pub trait Progress: Send + Sync {
     /// The truth at this moment. Called from the status thread for every reply, so it must be

@@ -101,12 +101,7 @@ fn server_wal(server: &Server, start: Lsn, end: Lsn, timeline: u32) -> Vec<u8> {
 }
 
 /// Compares what was received from `from` on (none: all) with the server's own files.
-pub(super) fn assert_same_wal(
-    server: &Server,
-    memory: &Memory,
-    from: Option<Lsn>,
-    timeline: u32,
-) {
+pub(super) fn assert_same_wal(server: &Server, memory: &Memory, from: Option<Lsn>, timeline: u32) {
     let state = memory.lock();
     let from = from.unwrap_or(state.start);
     let expected = server_wal(server, from, state.end(), timeline);

@@ -53,6 +53,13 @@ impl Peer {
         self.raw(&[&[tag], &length[..], body].concat());
     }
 
+    /// The request for TLS that precedes a start-up packet.
+    pub(crate) fn ssl_request(&mut self) {
+        let mut request = [0; 8];
+        self.stream.read_exact(&mut request).unwrap();
+        assert_eq!(request, *b"\0\0\0\x08\x04\xd2\x16\x2f");
+    }
+
     /// The start-up packet's parameters, as text.
     pub(crate) fn start_up(&mut self) -> String {
         let mut length = [0; 4];
@@ -97,8 +104,13 @@ impl Peer {
         self.send(b'E', body.as_bytes());
     }
 
-    /// A result set of one row without what follows it.
+    /// A result set of one row.
     pub(crate) fn row(&mut self, columns: &[&str], values: &[Option<&str>]) {
+        self.rows(columns, &[values]);
+    }
+
+    /// A result set with its `CommandComplete`.
+    pub(crate) fn rows(&mut self, columns: &[&str], rows: &[&[Option<&str>]]) {
         let mut description = (columns.len() as i16).to_be_bytes().to_vec();
         for name in columns {
             description.extend(name.as_bytes());
@@ -106,17 +118,19 @@ impl Peer {
             description.extend([0; 18]);
         }
         self.send(b'T', &description);
-        let mut row = (values.len() as i16).to_be_bytes().to_vec();
-        for value in values {
-            match value {
-                Some(text) => {
-                    row.extend((text.len() as i32).to_be_bytes());
-                    row.extend(text.as_bytes());
+        for values in rows {
+            let mut row = (values.len() as i16).to_be_bytes().to_vec();
+            for value in *values {
+                match value {
+                    Some(text) => {
+                        row.extend((text.len() as i32).to_be_bytes());
+                        row.extend(text.as_bytes());
+                    }
+                    None => row.extend((-1i32).to_be_bytes()),
                 }
-                None => row.extend((-1i32).to_be_bytes()),
             }
+            self.send(b'D', &row);
         }
-        self.send(b'D', &row);
         self.send(b'C', b"SELECT\0");
     }
 

@@ -4,14 +4,15 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
-use walreceiver::{ConnInfo, Connection, Environment};
+use walreceiver::{BackupOptions, BaseBackup, ConnInfo, Connection, Environment};
+use walrecord::PgVersion;
 
 /// The account that runs servers when we are root.
 const ACCOUNT: &str = "postgres";
@@ -47,23 +48,31 @@ impl Server {
         server
     }
 
-    /// A standby of `primary`, from `pg_basebackup`.
+    /// A standby of `primary`, from a base backup. The WAL comes by streaming.
     pub(crate) fn standby_of(primary: &Server) -> Server {
         let server = Server::create(|data| {
-            let output = as_account("pg_basebackup")
-                .args([
-                    "--checkpoint=fast",
-                    "--write-recovery-conf",
-                    "--no-sync",
-                    "-D",
-                ])
-                .arg(data)
-                .args(["-h", "127.0.0.1", "-U", "postgres", "-p"])
-                .arg(primary.port.to_string())
-                .output();
-            succeed(output.unwrap());
+            fs::create_dir(data).unwrap();
+            let options = BackupOptions::default();
+            let mut backup =
+                BaseBackup::start(primary.connect(), PgVersion::V15, &options).unwrap();
+            while let Some(archive) = backup.next_archive().unwrap() {
+                tar::Archive::new(archive).unpack(data).unwrap();
+            }
+            backup.finish().unwrap();
+            fs::set_permissions(data, PermissionsExt::from_mode(0o700)).unwrap();
+            if we_are_root() {
+                tool("chown", ["-R", ACCOUNT, &data.display().to_string()]);
+            }
         });
-        server.configure(&Setup::default());
+        let conninfo = format!(
+            "primary_conninfo = 'host=127.0.0.1 port={} user=postgres'",
+            primary.port
+        );
+        server.configure(&Setup {
+            settings: &[&conninfo],
+            files: &[("standby.signal", b"")],
+            ..Setup::default()
+        });
         server.run_start();
         server
     }
@@ -109,8 +118,7 @@ impl Server {
         for (name, content) in setup.files {
             let path = data.join(name);
             fs::write(&path, content).unwrap();
-            fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-                .unwrap();
+            fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
             give_away(&path);
         }
     }
@@ -134,11 +142,11 @@ impl Server {
 
     /// `fast` or `immediate`.
     pub(crate) fn stop(&self, mode: &str) {
-        succeed(self.pg_ctl(&["stop", "-w", "-m", mode]));
+        succeed(&self.pg_ctl(&["stop", "-w", "-m", mode]));
     }
 
     pub(crate) fn promote(&self) {
-        succeed(self.pg_ctl(&["promote", "-w"]));
+        succeed(&self.pg_ctl(&["promote", "-w"]));
     }
 
     pub(crate) fn pg_ctl(&self, arguments: &[&str]) -> Output {
@@ -202,38 +210,40 @@ fn parse(text: &str) -> ConnInfo {
     ConnInfo::parse(text, &Environment::empty()).unwrap()
 }
 
-/// A cluster right after `initdb`, made once.
+/// A cluster right after `initdb`, kept under the build directory from run to run.
 fn template() -> &'static Path {
     static TEMPLATE: OnceLock<PathBuf> = OnceLock::new();
     TEMPLATE.get_or_init(|| {
-        // Shared by all tests of the binary and removed by none of them: it is kept under the build
-        // directory and replaced by the next run.
-        let directory = private_directory();
-        let data = directory.path().join("data");
-        let output = as_account("initdb")
-            .args([
-                "-U",
-                "postgres",
-                "-A",
-                "trust",
-                "--no-sync",
-                "--wal-segsize=1",
-                "-D",
-            ])
-            .arg(&data)
+        let version = Command::new(binaries().join("postgres"))
+            .arg("--version")
             .output()
             .unwrap();
-        succeed(output);
-        let kept = Path::new(env!("CARGO_TARGET_TMPDIR"))
-            .join(format!("walreceiver-template-{}", std::process::id()));
-        copy_tree(&data, &kept);
+        let version = String::from_utf8_lossy(&version.stdout).into_owned();
+        let version = version.split(' ').nth(2).unwrap().trim().to_owned();
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("cluster-{version}"));
+        if !kept.exists() {
+            let directory = private_directory();
+            let data = directory.path().join("data");
+            let output = as_account("initdb")
+                .args(["-U", "postgres", "-A", "trust", "--no-sync"])
+                .args(["--wal-segsize=1", "-D"])
+                .arg(&data)
+                .output();
+            succeed(&output.unwrap());
+            // Appears whole or not at all; another run may have been faster.
+            let unfinished = kept.with_extension(std::process::id().to_string());
+            copy_tree(&data, &unfinished);
+            if fs::rename(&unfinished, &kept).is_err() {
+                fs::remove_dir_all(&unfinished).unwrap();
+            }
+        }
         kept
     })
 }
 
 fn copy_tree(from: &Path, to: &Path) {
     let output = Command::new("cp").arg("-a").arg(from).arg(to).output();
-    succeed(output.unwrap());
+    succeed(&output.unwrap());
 }
 
 fn private_directory() -> TempDir {
@@ -304,7 +314,7 @@ pub(crate) fn binaries() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/usr/lib/postgresql/15/bin"))
 }
 
-fn succeed(output: Output) {
+fn succeed(output: &Output) {
     assert!(
         output.status.success(),
         "{}{}",
@@ -315,5 +325,5 @@ fn succeed(output: Output) {
 
 /// Runs a program that every development machine has.
 pub(crate) fn tool<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) {
-    succeed(Command::new(program).args(arguments).output().unwrap());
+    succeed(&Command::new(program).args(arguments).output().unwrap());
 }

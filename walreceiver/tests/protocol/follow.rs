@@ -1,0 +1,280 @@
+//! Reconnecting: how often, after what, and when to stop trying. No waits but counted ones.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use walreceiver::{
+    Control, FollowError, FollowOptions, Peer as Kind, Phase, ReceiverStatus, Timing, follow,
+};
+use walrecord::{Lsn, PgVersion};
+
+use crate::support::fake::{Peer, serve, serve_each};
+use crate::support::no_log;
+use crate::support::sink::Memory;
+
+const SYSTEM: u64 = 42;
+const START: u64 = 0x3000000;
+
+/// Writes pauses down instead of waiting, and stops after so many.
+struct Counted {
+    pauses: Arc<Mutex<Vec<Duration>>>,
+    stop_after: usize,
+}
+
+impl Timing for Counted {
+    fn pause(&mut self, duration: Duration, control: &Control) {
+        let mut pauses = self.pauses.lock().unwrap();
+        pauses.push(duration);
+        if pauses.len() == self.stop_after {
+            control.stop();
+        }
+    }
+
+    fn dice(&mut self) -> f64 {
+        0.0
+    }
+}
+
+/// Follows a server of `connections` scripted connections; returns the pauses in milliseconds.
+fn run(
+    connections: usize,
+    kind: Kind,
+    memory: &Memory,
+    script: impl Fn(&mut Peer, usize) + Send + 'static,
+) -> (Result<(), FollowError>, Vec<u128>, ReceiverStatus) {
+    let (info, server) = serve_each(connections, move |()| {
+        let count = std::cell::Cell::new(0);
+        move |peer: &mut Peer| {
+            script(peer, count.get());
+            count.set(count.get() + 1);
+        }
+    });
+    let options = FollowOptions::new(info, kind, SYSTEM);
+    let (control, status) = (Control::new(), ReceiverStatus::new());
+    let pauses = Arc::new(Mutex::new(Vec::new()));
+    let mut timing = Counted {
+        pauses: pauses.clone(),
+        stop_after: connections,
+    };
+    let mut sink = memory.sink();
+    let outcome = follow(
+        &options,
+        &mut sink,
+        &control,
+        &status,
+        &mut timing,
+        &no_log(),
+    );
+    server.join().unwrap();
+    let pauses = pauses
+        .lock()
+        .unwrap()
+        .iter()
+        .map(Duration::as_millis)
+        .collect();
+    (outcome, pauses, status)
+}
+
+fn postgres() -> Kind {
+    Kind::Postgres(PgVersion::V15)
+}
+
+fn introduce(peer: &mut Peer, timeline: u32, end: &str) {
+    peer.welcome();
+    peer.answer_identify(SYSTEM, timeline, end);
+    peer.answer_show("server_version_num", "150018");
+    peer.answer_show("wal_level", "replica");
+}
+
+#[test]
+fn failures_are_retried_with_growing_pauses_until_wal_flows_again() {
+    let memory = Memory::at(Lsn::new(START));
+    let (outcome, pauses, status) = run(6, postgres(), &memory, |peer, attempt| match attempt {
+        0 => {
+            peer.start_up();
+            peer.error("57P03", "the database system is starting up");
+        }
+        1 => peer.raw(b"garbage that is no message"),
+        2 => peer.welcome(),
+        3 => {
+            introduce(peer, 1, "0/4000000");
+            let query = peer.expect_query("START_REPLICATION");
+            assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000000 TIMELINE 1");
+            peer.send(b'W', &[0, 0, 0]);
+            peer.wal(START, START + 100, &[1; 100]);
+        }
+        _ => {
+            introduce(peer, 1, "0/4000000");
+            // Exactly where the sink ended.
+            let query = peer.expect_query("START_REPLICATION");
+            assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000064 TIMELINE 1");
+            peer.error("55006", "replication slot is active");
+        }
+    });
+    outcome.unwrap();
+    assert_eq!(pauses, [100, 200, 400, 100, 200, 400]);
+    let status = status.snapshot();
+    assert_eq!(status.phase, Phase::Ended);
+    assert_eq!(status.received, Lsn::new(START + 100));
+    assert!(status.last_error.unwrap().contains("55006"));
+}
+
+#[test]
+fn what_no_reconnect_cures_ends_it_at_once() {
+    type Script = fn(&mut Peer);
+    type Expected = fn(&FollowError) -> bool;
+    let cases: [(Script, Expected); 6] = [
+        (
+            |peer| {
+                peer.welcome();
+                peer.answer_identify(SYSTEM + 1, 1, "0/4000000");
+            },
+            |error| {
+                matches!(
+                    error,
+                    FollowError::SystemIdentifier {
+                        expected: 42,
+                        found: 43
+                    }
+                )
+            },
+        ),
+        (
+            |peer| {
+                peer.welcome();
+                peer.answer_identify(SYSTEM, 1, "0/4000000");
+                peer.answer_show("server_version_num", "160004");
+            },
+            |error| matches!(error, FollowError::Version { .. }),
+        ),
+        (
+            |peer| {
+                peer.welcome();
+                peer.answer_identify(SYSTEM, 1, "0/4000000");
+                peer.answer_show("server_version_num", "150018");
+                peer.answer_show("wal_level", "minimal");
+            },
+            |error| matches!(error, FollowError::WalLevel { .. }),
+        ),
+        (
+            |peer| {
+                introduce(peer, 3, "0/4000000");
+                peer.expect_query("TIMELINE_HISTORY 3");
+                let content = "1\t0/2000000\tx\n2\t0/2800000\tx\n";
+                peer.row(&["filename", "content"], &[Some("x"), Some(content)]);
+                peer.ready();
+            },
+            |error| matches!(error, FollowError::Forked { timeline: 1, .. }),
+        ),
+        (
+            |peer| {
+                introduce(peer, 3, "0/4000000");
+                peer.expect_query("TIMELINE_HISTORY 3");
+                let content = "2\t0/3800000\tx\n";
+                peer.row(&["filename", "content"], &[Some("x"), Some(content)]);
+                peer.ready();
+            },
+            |error| matches!(error, FollowError::NotInHistory { ours: 1, server: 3 }),
+        ),
+        (
+            |peer| {
+                introduce(peer, 1, "0/4000000");
+                peer.start_copy();
+                peer.error("58P01", "requested WAL segment has already been removed");
+            },
+            |error| matches!(error, FollowError::WalRemoved { .. }),
+        ),
+    ];
+    for (n, (script, expected)) in cases.into_iter().enumerate() {
+        let memory = Memory::at(Lsn::new(START));
+        let (outcome, pauses, _) = run(1, postgres(), &memory, move |peer, _| script(peer));
+        let error = outcome.unwrap_err();
+        assert!(expected(&error), "case {n}: {error}");
+        assert_eq!(pauses, [0; 0]);
+    }
+}
+
+#[test]
+fn a_server_behind_us_is_waited_for() {
+    let memory = Memory::at(Lsn::new(START));
+    memory.lock().timeline = 2;
+    let (outcome, pauses, status) = run(2, postgres(), &memory, |peer, attempt| {
+        let (timeline, end) = if attempt == 0 {
+            (1, "0/4000000")
+        } else {
+            (2, "0/2000000")
+        };
+        introduce(peer, timeline, end);
+    });
+    outcome.unwrap();
+    assert_eq!(pauses, [100, 200]);
+    assert!(status.snapshot().last_error.unwrap().contains("0/2000000"));
+}
+
+#[test]
+fn a_fork_inside_the_unverified_tail_cuts_it_off() {
+    let memory = Memory::at(Lsn::new(START));
+    {
+        let mut state = memory.lock();
+        state.bytes = vec![0; 100];
+        state.valid_end = Some(Lsn::new(START + 40));
+    }
+    let (outcome, _, _) = run(1, postgres(), &memory, |peer, _| {
+        introduce(peer, 2, "0/4000000");
+        peer.expect_query("TIMELINE_HISTORY 2");
+        let content = "1\t0/3000040\tx\n";
+        peer.row(&["filename", "content"], &[Some("x"), Some(content)]);
+        peer.ready();
+        let query = peer.expect_query("START_REPLICATION");
+        assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000028 TIMELINE 1");
+    });
+    outcome.unwrap();
+    assert_eq!(memory.lock().rewinds, [Lsn::new(START + 40)]);
+}
+
+#[test]
+fn a_safekeeper_is_asked_for_wal_and_nothing_else() {
+    let memory = Memory::at(Lsn::new(START));
+    let (outcome, pauses, _) = run(1, Kind::Safekeeper, &memory, |peer, _| {
+        peer.welcome();
+        peer.answer_identify(SYSTEM, 1, "0/2000000");
+        let query = peer.expect_query("START_REPLICATION");
+        assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000000");
+        peer.send(b'W', &[0, 0, 0]);
+        peer.error("00000", "ending streaming");
+    });
+    outcome.unwrap();
+    assert_eq!(pauses, [100]);
+}
+
+#[test]
+fn a_stop_ends_a_login_that_hangs() {
+    let (info, server) = serve(|peer| {
+        peer.start_up();
+        peer.receive().is_none()
+    });
+    let (control, status) = (Control::new(), ReceiverStatus::new());
+    let stop = control.clone();
+    let seen = status.clone();
+    let stopper = std::thread::spawn(move || {
+        while seen.snapshot().phase != Phase::Connecting {
+            std::thread::yield_now();
+        }
+        stop.stop();
+    });
+    let memory = Memory::at(Lsn::new(START));
+    let mut timing = walreceiver::SystemTiming::default();
+    let options = FollowOptions::new(info, postgres(), SYSTEM);
+    let mut sink = memory.sink();
+    follow(
+        &options,
+        &mut sink,
+        &control,
+        &status,
+        &mut timing,
+        &no_log(),
+    )
+    .unwrap();
+    stopper.join().unwrap();
+    drop(server);
+}
