@@ -6,7 +6,8 @@
 #![expect(clippy::print_stdout, reason = "an example's output is its purpose")]
 
 use std::error::Error;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read;
 use std::time::Instant;
 
 use walrecord::{DecoderOptions, PageHeader, StreamDecoder};
@@ -15,22 +16,29 @@ use walrecord::{DecoderOptions, PageHeader, StreamDecoder};
 const CHUNK: usize = 128 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files = std::env::args().skip(1);
-    let segments = files.map(fs::read).collect::<Result<Vec<_>, _>>()?;
-    let first = segments.first().ok_or("usage: decode_rate FILE...")?;
-    let start = PageHeader::parse(first)?.address;
+    let paths: Vec<String> = std::env::args().skip(1).collect();
+    let first = paths.first().ok_or("usage: decode_rate FILE...")?;
+    let mut chunk = vec![0; CHUNK];
+    let got = File::open(first)?.read(&mut chunk)?;
+    let start = PageHeader::parse(&chunk[..got])?.address;
 
     let (began, cpu_began) = (Instant::now(), cpu_seconds()?);
     let mut decoder = StreamDecoder::new(start, DecoderOptions::default());
-    let (mut at, mut records, mut blocks, mut images) = (start, 0u64, 0u64, 0u64);
-    for chunk in segments.iter().flat_map(|segment| segment.chunks(CHUNK)) {
-        decoder.push(at, chunk)?;
-        at = at + chunk.len() as u64;
-        while let Some(raw) = decoder.next_record()? {
-            let record = raw.decode()?;
-            records += 1;
-            blocks += record.blocks().len() as u64;
-            images += record.blocks().iter().filter(|b| b.image.is_some()).count() as u64;
+    let (mut records, mut blocks, mut images) = (0u64, 0u64, 0u64);
+    for path in &paths {
+        let mut file = File::open(path)?;
+        loop {
+            let got = file.read(&mut chunk)?;
+            if got == 0 {
+                break;
+            }
+            decoder.push(decoder.received(), &chunk[..got])?;
+            while let Some(raw) = decoder.next_record()? {
+                let record = raw.decode()?;
+                records += 1;
+                blocks += record.blocks().len() as u64;
+                images += record.blocks().iter().filter(|b| b.image.is_some()).count() as u64;
+            }
         }
     }
     let (elapsed, cpu) = (began.elapsed().as_secs_f64(), cpu_seconds()? - cpu_began);

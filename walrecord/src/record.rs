@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use crate::image::BlockImage;
+use crate::image::{BlockImage, ImageHeader};
 use crate::reader::{Reader, Truncated};
 use crate::rmgr::RmgrId;
 use crate::types::{
@@ -56,24 +56,24 @@ impl RecordHeader {
     ///
     /// # Errors
     /// If the bytes are too few, the length impossible, or the resource manager unknown.
+    #[inline]
     pub fn parse(bytes: &[u8]) -> Result<RecordHeader, RecordError> {
-        let mut r = Reader::new(bytes);
-        let total_length = r.u32("record length")?;
+        // One bounds check for all fields: this runs twice for every record.
+        let fixed = Reader::new(bytes).array::<RECORD_HEADER_SIZE>("record header")?;
+        let u32_at = |at: usize| {
+            u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]])
+        };
+        let total_length = u32_at(0);
         if !(RECORD_HEADER_SIZE as u32..=MAX_RECORD_SIZE).contains(&total_length) {
             return Err(RecordError::Length(total_length));
         }
-        let xid = r.u32("record xid")?;
-        let prev = r.lsn("record prev")?;
-        let info = r.u8("record info")?;
-        let rmgr = r.u8("record rmgr")?;
-        r.u16("record padding")?;
         Ok(RecordHeader {
             total_length,
-            xid,
-            prev,
-            info,
-            rmgr: RmgrId::from_u8(rmgr).ok_or(RecordError::UnknownRmgr(rmgr))?,
-            crc: r.u32("record crc")?,
+            xid: u32_at(4),
+            prev: Lsn::new(u64::from(u32_at(12)) << 32 | u64::from(u32_at(8))),
+            info: fixed[16],
+            rmgr: RmgrId::from_u8(fixed[17]).ok_or(RecordError::UnknownRmgr(fixed[17]))?,
+            crc: u32_at(CRC_OFFSET),
         })
     }
 
@@ -123,7 +123,8 @@ pub struct Record<'a> {
     pub top_xid: Option<Xid>,
     /// Data that belongs to no block.
     pub main_data: &'a [u8],
-    blocks: SmallVec<[BlockRef<'a>; 4]>,
+    /// Few records refer to more than two, and a record is moved about.
+    blocks: SmallVec<[BlockRef<'a>; 2]>,
 }
 
 /// One block that a record refers to.
@@ -216,15 +217,6 @@ pub enum RecordError {
     },
 }
 
-/// What a block header announces, before its payload is located.
-struct BlockHeader {
-    id: u8,
-    tag: BlockTag,
-    will_init: bool,
-    image: Option<crate::image::ImageHeader>,
-    data_length: Option<u16>,
-}
-
 impl<'a> Record<'a> {
     /// Decodes a whole record. The CRC is not looked at.
     ///
@@ -253,12 +245,12 @@ impl<'a> Record<'a> {
             main_data: &[],
             blocks: SmallVec::new(),
         };
-        record.parse_body(Reader::new(&bytes[RECORD_HEADER_SIZE..]))?;
+        record.parse_body(&bytes[RECORD_HEADER_SIZE..])?;
         Ok(record)
     }
 
-    fn parse_body(&mut self, mut r: Reader<'a>) -> Result<(), RecordError> {
-        let mut headers: SmallVec<[BlockHeader; 4]> = SmallVec::new();
+    fn parse_body(&mut self, body: &'a [u8]) -> Result<(), RecordError> {
+        let mut r = Reader::new(body);
         let mut announced = 0usize;
         let mut main_length = 0usize;
         while r.left() > announced {
@@ -270,20 +262,20 @@ impl<'a> Record<'a> {
                     } else {
                         r.u32("main data length")? as usize
                     };
-                    announced += main_length;
+                    announced = announced.saturating_add(main_length);
                     break;
                 }
                 ID_ORIGIN => self.origin = Some(r.u16("origin")?),
                 ID_TOP_XID => self.top_xid = Some(r.u32("top-level xid")?),
                 0..=MAX_BLOCK_ID => {
-                    if headers.last().is_some_and(|last| last.id >= id) {
+                    let previous = self.blocks.last();
+                    if previous.is_some_and(|previous| previous.id >= id) {
                         return Err(RecordError::BlockId(id));
                     }
-                    let previous = headers.last().map(|last| last.tag.rel);
-                    let block = BlockHeader::parse(self.version, id, previous, &mut r)?;
-                    announced += usize::from(block.data_length.unwrap_or(0))
-                        + block.image.map_or(0, |image| usize::from(image.length));
-                    headers.push(block);
+                    let previous = previous.map(|previous| previous.tag.rel);
+                    let block = BlockRef::parse_header(self.version, id, previous, body, &mut r)?;
+                    announced += block.payload_length();
+                    self.blocks.push(block);
                 }
                 _ => return Err(RecordError::BlockId(id)),
             }
@@ -294,25 +286,13 @@ impl<'a> Record<'a> {
                 found: r.left(),
             });
         }
-        for block in headers {
-            let image = match block.image {
-                Some(image) => {
-                    let bytes = r.take("block image", usize::from(image.length))?;
-                    Some(image.with_bytes(bytes))
-                }
-                None => None,
-            };
-            let data = match block.data_length {
-                Some(length) => Some(r.take("block data", usize::from(length))?),
-                None => None,
-            };
-            self.blocks.push(BlockRef {
-                id: block.id,
-                tag: block.tag,
-                will_init: block.will_init,
-                image,
-                data,
-            });
+        for block in &mut self.blocks {
+            if let Some(image) = &mut block.image {
+                image.bytes = r.take("block image", image.bytes.len())?;
+            }
+            if let Some(data) = &mut block.data {
+                *data = r.take("block data", data.len())?;
+            }
         }
         self.main_data = r.take("main data", main_length)?;
         Ok(())
@@ -395,22 +375,32 @@ impl RecordHeader {
     }
 }
 
-impl BlockHeader {
-    fn parse(
+impl<'a> BlockRef<'a> {
+    /// Reads a block's header. Image and data have the right length, but are not at their place yet,
+    /// which only the end of all headers tells: they stand at the start of `body` for now.
+    #[inline]
+    fn parse_header(
         version: PgVersion,
         id: u8,
         previous: Option<RelFileLocator>,
+        body: &'a [u8],
         r: &mut Reader<'_>,
-    ) -> Result<BlockHeader, RecordError> {
-        let flags = r.u8("fork and flags")?;
+    ) -> Result<BlockRef<'a>, RecordError> {
+        let [flags, low, high] = r.array("block header")?;
+        let length = u16::from_le_bytes([low, high]);
         let fork = flags & FORK_MASK;
         let fork = ForkNumber::from_u8(fork).ok_or(RecordError::Fork { id, fork })?;
-        let length = r.u16("block data length")?;
         if (flags & HAS_DATA != 0) != (length != 0) {
             return Err(RecordError::DataFlag { id, length });
         }
+        let data = match length {
+            0 => None,
+            _ => Some(Reader::new(body).take("block data", usize::from(length))?),
+        };
         let image = if flags & HAS_IMAGE != 0 {
-            Some(crate::image::ImageHeader::parse(version, id, r)?)
+            let header = ImageHeader::parse(version, id, r)?;
+            let bytes = Reader::new(body).take("block image", usize::from(header.length))?;
+            Some(header.with_bytes(bytes))
         } else {
             None
         };
@@ -424,13 +414,19 @@ impl BlockHeader {
             }
         };
         let block: BlockNumber = r.u32("block number")?;
-        Ok(BlockHeader {
+        Ok(BlockRef {
             id,
             tag: BlockTag { rel, fork, block },
             will_init: flags & WILL_INIT != 0,
             image,
-            data_length: (flags & HAS_DATA != 0).then_some(length),
+            data,
         })
+    }
+
+    /// Bytes of image and data.
+    #[inline]
+    fn payload_length(&self) -> usize {
+        self.image.map_or(0, |image| image.bytes.len()) + self.data.map_or(0, <[u8]>::len)
     }
 }
 

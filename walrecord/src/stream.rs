@@ -560,3 +560,58 @@ fn check_crc(start: Lsn, header: &RecordHeader, bytes: &[u8]) -> Result<(), WalE
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Lsn = Lsn::new(0x300_0000);
+
+    /// The header of the page at `at`, which continues a record by `left` bytes.
+    fn page_header(at: Lsn, left: u32) -> Vec<u8> {
+        let mut header = Vec::new();
+        header.extend_from_slice(&PgVersion::V15.wal_magic().to_le_bytes());
+        header.extend_from_slice(&u16::from(left > 0).to_le_bytes());
+        header.extend_from_slice(&1u32.to_le_bytes());
+        header.extend_from_slice(&at.get().to_le_bytes());
+        header.extend_from_slice(&left.to_le_bytes());
+        header.extend_from_slice(&[0; 4]);
+        header
+    }
+
+    #[test]
+    fn a_length_is_believed_only_as_far_as_bytes_arrive() {
+        let mut decoder = StreamDecoder::new(START, DecoderOptions::default());
+        let mut bytes = page_header(START, 0);
+        bytes.extend_from_slice(&MAX_RECORD_SIZE.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4000]);
+        decoder.push(START, &bytes).unwrap();
+        assert!(decoder.next_record().unwrap().is_none());
+        assert!(decoder.assembled.capacity() < 16 << 10);
+        assert!(decoder.window.capacity() < 16 << 10);
+    }
+
+    #[test]
+    fn what_is_done_with_is_not_kept() {
+        let mut decoder = StreamDecoder::new(START, DecoderOptions::default());
+        let (mut at, mut left) = (START, MAX_RECORD_SIZE);
+        for _ in 0..1000 {
+            let mut page = page_header(at, left);
+            left -= (WAL_PAGE_SIZE - page.len()) as u32;
+            page.resize(WAL_PAGE_SIZE, 1);
+            for part in page.chunks(3000) {
+                decoder.push(at, part).unwrap();
+                at = at + part.len() as u64;
+                assert!(decoder.next_record().unwrap().is_none());
+            }
+        }
+        assert!(decoder.window.capacity() < 16 << 10);
+        // Nor is anything taken in behind an end or an error.
+        decoder.push(at, &[0; 24]).unwrap();
+        assert!(decoder.next_record().unwrap().is_none() && decoder.ended());
+        for _ in 0..1000 {
+            decoder.push(decoder.received(), &[0; 8192]).unwrap();
+        }
+        assert!(decoder.window.capacity() < 16 << 10);
+    }
+}
