@@ -1,5 +1,11 @@
 //! Resource managers: their numbers here, their record bodies one module each
 //! (access/rmgrlist.h; the same list in 14 to 18).
+//!
+//! Each module has an enum of its records, whose `decode` reads a record's **main data**, and types
+//! for the **data of its blocks**, which are read only when redo asks for them: a block restored from
+//! an image, or left out of a trimmed record, has none. All of it borrows from the record, nothing is
+//! allocated, and lists are checked when they are made, so that walking them cannot fail. What a
+//! version changed is told, and decided, where the structure is read.
 
 mod any;
 mod body;

@@ -1,7 +1,9 @@
 //! Layouts that differ between versions, lists inside block data, and the errors of bodies.
 
+use walrecord::rmgr::brin::BrinRecord;
 use walrecord::rmgr::btree::{BtreeRecord, Items, Metadata};
 use walrecord::rmgr::generic::Fragments;
+use walrecord::rmgr::gin::{ActionKind, GinRecord, Insertion};
 use walrecord::rmgr::heap::{HeapRecord, TupleHeader};
 use walrecord::rmgr::heap2::Heap2Record;
 use walrecord::rmgr::xact::{StatsEntry, XactRecord};
@@ -88,10 +90,10 @@ fn an_updated_tuple_tells_what_it_takes_over() {
 #[test]
 fn tuples_of_a_multi_insert_are_aligned_and_numbered() {
     let mut block = main_block(0, 5);
-    // 3 bytes of data, one of padding, 2 bytes of data.
+    // A header of 7 bytes and 2 of data, one of padding, again 7 and 2.
     block
         .data
-        .extend_from_slice(&[3, 0, 1, 0, 2, 9, 24, 7, 8, 9]);
+        .extend_from_slice(&[2, 0, 1, 0, 2, 9, 24, 7, 8, 0]);
     block.data.extend_from_slice(&[2, 0, 1, 0, 2, 9, 24, 5, 6]);
     let numbers = |build: &Build| {
         build.with(|record| match Heap2Record::decode(record).unwrap() {
@@ -106,7 +108,7 @@ fn tuples_of_a_multi_insert_are_aligned_and_numbered() {
     };
     let listed = Build::new(Rmgr::Heap2, 0x50).u16(0).u16(2).u16(4).u16(9);
     let listed = listed.block(block.clone());
-    let (first, second) = (vec![7, 8, 9], vec![5, 6]);
+    let (first, second) = (vec![7, 8], vec![5, 6]);
     assert_eq!(
         numbers(&listed).unwrap(),
         [(4, first.clone()), (9, second.clone())]
@@ -421,4 +423,44 @@ fn a_generic_change_never_leaves_the_page() {
     };
     assert_eq!(fragments(8190, 2), Ok(1));
     assert!(matches!(fragments(8190, 3), Err(BodyError::Value { .. })));
+}
+
+#[test]
+fn gin_leaf_actions_carry_posting_lists_padded_to_2_bytes() {
+    let mut block = main_block(0, 5);
+    // Two actions: replace segment 1 by a list of 3 more bytes, add an item to segment 2.
+    block.data = vec![2, 0, 1, 3, 0, 0, 5, 0, 7, 0, 3, 0, 0xA, 0xB, 0xC, 0];
+    block
+        .data
+        .extend_from_slice(&[2, 4, 1, 0, 1, 0, 6, 0, 9, 0]);
+    let record = Build::new(Rmgr::Gin, 0x20).u16(3).block(block);
+    record.with(|record| {
+        let GinRecord::Insert(insert) = GinRecord::decode(record).unwrap() else {
+            panic!("not INSERT");
+        };
+        let Insertion::DataLeaf(actions) = insert.insertion(record).unwrap() else {
+            panic!("not into a leaf");
+        };
+        let actions: Vec<_> = actions.collect();
+        assert_eq!(actions.len(), 2);
+        assert!(matches!(actions[0].kind, ActionKind::Replace(list) if list.len() == 12));
+        let ActionKind::AddItems(items) = actions[1].kind else {
+            panic!("{actions:?}");
+        };
+        let tid = items.get(0).unwrap();
+        assert_eq!((tid.block, tid.offnum), (1 << 16 | 6, 9));
+    });
+}
+
+#[test]
+fn a_moved_brin_summary_tells_both_places() {
+    let record = Build::new(Rmgr::Brin, 0xA0).u16(3).u16(0xFFFF);
+    let record = record.u32(700).u32(128).u16(4);
+    record.with(|record| match BrinRecord::decode(record).unwrap() {
+        BrinRecord::Update(update) => {
+            assert_eq!((update.old_offnum, update.insert.offnum), (3, 4));
+            assert_eq!(update.insert.heap_block, 700);
+        }
+        other => panic!("{other:?}"),
+    });
 }
