@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, Timeline};
-use pageservice::{HttpOptions, HttpService, PageService, PageServiceOptions};
+use pageservice::http::HttpService;
+use pageservice::{Exposure, Listen, PageService, PageServiceOptions};
 use slog::{Logger, info, o, warn};
 use walreceiver::{
     BackupProgress, ConnInfo, Connection, Control, FollowOptions, Peer, Primary, ReceiverStatus,
@@ -275,15 +276,21 @@ fn serve(
     log: &Logger,
 ) -> Result<Services> {
     let source = Arc::new(StoreSource::new(Arc::clone(store), receiver.clone()));
-    let mut options = PageServiceOptions::default();
-    options.allow_network = args.allow_unauthenticated_network;
-    if let Some(seconds) = config.wait_lsn_timeout_s {
-        options.wait_limit = Duration::from_secs(seconds);
-    }
-    if let Some(limit) = config.max_connections {
-        options.max_connections = limit;
-    }
-    let pages = PageService::start(args.listen_pg, source.clone(), options, log)?;
+    let default = PageServiceOptions::default();
+    let options = PageServiceOptions {
+        max_connections: config.max_connections.unwrap_or(default.max_connections),
+        wait_lsn_timeout: config
+            .wait_lsn_timeout_s
+            .map_or(default.wait_lsn_timeout, Duration::from_secs),
+        ..default
+    };
+    let exposure = if args.allow_unauthenticated_network {
+        Exposure::AnyoneUnauthenticated
+    } else {
+        Exposure::Loopback
+    };
+    let listen = |address| Listen { address, exposure };
+    let pages = PageService::start(listen(args.listen_pg), source.clone(), options, log)?;
     let followed = args.primary.as_ref().map(|_| args.timeline.clone());
     let status = StoreStatus::new(
         Arc::clone(store),
@@ -292,13 +299,7 @@ fn serve(
         pages.local_addr(),
         log.clone(),
     );
-    let http = HttpService::start(
-        args.listen_http,
-        Arc::new(status),
-        source,
-        HttpOptions::default(),
-        log,
-    )?;
+    let http = HttpService::start(listen(args.listen_http), Arc::new(status), source, log)?;
     info!(log, "serving"; "page_stream" => %pages.local_addr(), "http" => %http.local_addr());
     Ok(Services { pages, http })
 }

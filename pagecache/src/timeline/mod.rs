@@ -178,7 +178,9 @@ impl Timeline {
     /// If `to` lies before the last record, or the disk refuses.
     pub fn rewind(&self, to: Lsn) -> Result<(), StoreError> {
         let shared = &self.shared;
-        let last = shared.tracker.get().last_record;
+        let progress = shared.tracker.get();
+        // An import knows where its first record starts before it has any WAL.
+        let last = progress.last_record.min(progress.written);
         if to < last {
             return Err(StoreError::RewindTooFar { to, last });
         }

@@ -1,7 +1,7 @@
 //! `pageserver checkout`
 
 use anyhow::{Context, Result, bail};
-use pageservice::CheckoutRequest;
+use pageservice::http::CheckoutRequest;
 use slog::Logger;
 
 use super::client::Server;

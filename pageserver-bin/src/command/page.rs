@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use pageservice::TimelineStatus;
+use pageservice::http::TimelineStatus;
 use slog::Logger;
 use walrecord::{BlockTag, Lsn, Page, PageKey};
 

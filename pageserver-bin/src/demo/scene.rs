@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
-use pageservice::{PageService, PageServiceOptions};
+use pageservice::{Listen, PageService, PageServiceOptions};
 use slog::Logger;
 use stockpg::{
     BackupSource, Cluster, InitOptions, PgInstall, Recovery, Scratch, Workload, WorkloadOptions,
@@ -103,7 +103,7 @@ impl Scene {
         )?);
         let source = StoreSource::new(Arc::clone(&self.store), self.receiver.clone());
         self.service = Some(PageService::start(
-            ([127, 0, 0, 1], 0).into(),
+            Listen::loopback(([127, 0, 0, 1], 0).into()),
             Arc::new(source),
             PageServiceOptions::default(),
             &self.log,
