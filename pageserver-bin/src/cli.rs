@@ -205,7 +205,8 @@ pub struct Checkout {
 
 /// Reads `250ms`, `5s`, `2m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("{text:?} is not a period; expected a number and ms, s, m or h, as in 5s");
+    let error =
+        || format!("{text:?} is not a period; expected a number and ms, s, m or h, as in 5s");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| error())?;

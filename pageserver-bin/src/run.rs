@@ -82,7 +82,13 @@ fn slot_name(args: &Run) -> Result<SlotName> {
     match &args.slot {
         Some(slot) => Ok(slot.clone()),
         None => {
-            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+            let plain = |c: char| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '_'
+                }
+            };
             let name: String = args.timeline.chars().map(plain).collect();
             Ok(format!("zenith_{name}").parse()?)
         }
@@ -186,7 +192,9 @@ impl ProgressReport {
             .estimated
             .map_or(0, |total| now.received.min(total) * 100 / total.max(1));
         if self.terminal {
-            let bar: String = (0..25).map(|i| if i * 4 < percent { '#' } else { '.' }).collect();
+            let bar: String = (0..25)
+                .map(|i| if i * 4 < percent { '#' } else { '.' })
+                .collect();
             let _ = write!(
                 std::io::stderr(),
                 "\rimporting [{bar}] {percent:3}%  {:.0} MB/s  {:.0} s left ",

@@ -4,9 +4,7 @@
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
-use walrecord::{
-    Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, Rmgr, RmgrId, ZERO_PAGE,
-};
+use walrecord::{Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, Rmgr, RmgrId, ZERO_PAGE};
 use walredo::Applied;
 
 use super::layers::{FoundBody, LayerSet};

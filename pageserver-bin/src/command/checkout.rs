@@ -40,7 +40,9 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
         }
         None => {
             if !mapping.is_empty() {
-                bail!("--tablespace-mapping needs --data-dir: a running server puts tablespaces inside the directory");
+                bail!(
+                    "--tablespace-mapping needs --data-dir: a running server puts tablespaces inside the directory"
+                );
             }
             let request = CheckoutRequest {
                 dir: dir.display().to_string(),

@@ -1,10 +1,10 @@
 //! The commands that are asked and answered: import, status, page get, checkout.
 
+mod checkout;
 mod client;
 mod import;
 mod page;
 mod status;
-mod checkout;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +21,7 @@ pub use status::status;
 
 /// Opens the store in a directory that no server uses.
 fn open_offline(dir: &Path, log: &Logger) -> Result<Store> {
-    let storage =
-        LocalStorage::new(dir).with_context(|| format!("opening {}", dir.display()))?;
+    let storage = LocalStorage::new(dir).with_context(|| format!("opening {}", dir.display()))?;
     Ok(Store::open(
         Arc::new(storage),
         StoreConfig::default(),
