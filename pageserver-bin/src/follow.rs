@@ -35,16 +35,28 @@ impl TimelineSink {
 
 impl WalSink for TimelineSink {
     fn held(&self) -> Held {
+        if self.acknowledge == Acknowledge::Nothing {
+            // Before an import is complete nothing is decoded; what was written came from this server.
+            let written = self.timeline.progress().written;
+            return Held {
+                valid_end: written,
+                file_end: written,
+            };
+        }
+        // Nothing arrives meanwhile, so this ends. A timeline that closes ends the stream anyway.
+        let _ = self.timeline.wait_until_indexed();
         let progress = self.timeline.progress();
-        let start = self.timeline.wal_start();
-        // Before an import is complete nothing is decoded: what was written came from this server.
-        let valid_end = match self.acknowledge {
-            Acknowledge::Nothing => progress.written,
-            Acknowledge::Truth => progress.last_record.max(start),
-        };
+        let valid_end = progress
+            .last_record
+            .max(self.timeline.wal_start())
+            .min(progress.written);
         Held {
-            valid_end: valid_end.min(progress.written),
-            file_end: progress.written,
+            valid_end,
+            // What is damaged has to come again, even if it was acknowledged.
+            file_end: match self.timeline.failure() {
+                Some(_) => valid_end,
+                None => progress.written,
+            },
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, Timeline};
-use pageservice::http::HttpService;
+use pageservice::http::{HttpService, HttpSources};
 use pageservice::{Exposure, Listen, PageService, PageServiceOptions};
 use slog::{Logger, info, o, warn};
 use walreceiver::{
@@ -34,6 +34,12 @@ pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
     info!(log, "page server starts"; "version" => env!("CARGO_PKG_VERSION"),
         "data_dir" => %args.data_dir.display());
     let store = open_store(args, &config, log)?;
+    for timeline in store.timelines() {
+        timeline.wait_until_indexed()?;
+        let progress = timeline.progress();
+        info!(log, "timeline is ready"; "timeline" => timeline.info().name,
+            "readable_from" => %progress.readable_from, "last_record" => %progress.last_record);
+    }
     let slot = slot_name(args)?;
     let receiver = ReceiverStatus::new();
     let following = match &args.primary {
@@ -307,7 +313,12 @@ fn serve(
         pages.local_addr(),
         log.clone(),
     );
-    let http = HttpService::start(listen(args.listen_http), Arc::new(status), source, log)?;
+    let sources = HttpSources {
+        pages: source,
+        status: Arc::new(status),
+        stats: pages.stats_reader(),
+    };
+    let http = HttpService::start(listen(args.listen_http), sources, log)?;
     info!(log, "serving"; "page_stream" => %pages.local_addr(), "http" => %http.local_addr());
     Ok(Services { pages, http })
 }

@@ -185,6 +185,7 @@ impl Timeline {
             return Err(StoreError::RewindTooFar { to, last });
         }
         shared.count_rewind();
+        shared.set_looked_at(last);
         shared.wal.rewind(to)?;
         shared.settle_tail();
         let synced = shared.wal.synced();
