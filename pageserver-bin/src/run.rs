@@ -16,7 +16,7 @@ use walreceiver::{
     SlotName, SystemTiming, follow,
 };
 
-use crate::cli::Run;
+use crate::cli::{PeerKind, Run};
 use crate::config::Config;
 use crate::follow::{Acknowledge, TimelineSink};
 use crate::import::{LiveImport, import_live};
@@ -117,12 +117,19 @@ fn attach(
         .find(|timeline| timeline.info().name == args.timeline);
     let timeline = match known {
         Some(timeline) => {
-            note_minor(&timeline, primary, log);
+            if args.peer == PeerKind::Postgres {
+                note_minor(&timeline, primary, log);
+            }
             timeline
         }
+        None if args.peer == PeerKind::Safekeeper => bail!(
+            "there is no timeline {:?}, and a safekeeper gives no base backup: use `pageserver import` first",
+            args.timeline
+        ),
         None => import(args, store, primary, slot, stop, log)?,
     };
-    Following::start(&timeline, primary, slot, receiver, log)
+    let options = follow_options(&timeline, primary, slot, args.peer);
+    Following::start(&timeline, options, receiver, log)
 }
 
 /// Redo differs between minor releases, so the primary's is noted whenever we start.
@@ -222,6 +229,23 @@ impl Drop for ProgressReport {
     }
 }
 
+/// How `timeline` follows `primary`.
+pub fn follow_options(
+    timeline: &Timeline,
+    primary: &ConnInfo,
+    slot: &SlotName,
+    peer: PeerKind,
+) -> FollowOptions {
+    let info = timeline.info();
+    let (peer, slot) = match peer {
+        PeerKind::Postgres => (Peer::Postgres(info.version), Some(slot.clone())),
+        PeerKind::Safekeeper => (Peer::Safekeeper, None),
+    };
+    let mut options = FollowOptions::new(primary.clone(), peer, info.system_identifier);
+    options.slot = slot;
+    options
+}
+
 /// The thread that follows the primary.
 pub struct Following {
     control: Control,
@@ -229,28 +253,20 @@ pub struct Following {
 }
 
 impl Following {
-    /// Starts following `primary` into `timeline`.
+    /// Starts following a server into `timeline`.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         timeline: &Timeline,
-        primary: &ConnInfo,
-        slot: &SlotName,
+        options: FollowOptions,
         receiver: &ReceiverStatus,
         log: &Logger,
     ) -> Result<Following> {
         let control = Control::new();
-        let info = timeline.info();
-        let mut options = FollowOptions::new(
-            primary.clone(),
-            Peer::Postgres(info.version),
-            info.system_identifier,
-        );
-        options.slot = Some(slot.clone());
         let mut sink = TimelineSink::new(timeline, Acknowledge::Truth, &control);
         let (other, receiver) = (control.clone(), receiver.clone());
-        let log = log.new(o!("timeline" => info.name));
+        let log = log.new(o!("timeline" => timeline.info().name));
         let thread = std::thread::Builder::new()
             .name("receiver".to_owned())
             .spawn(move || {

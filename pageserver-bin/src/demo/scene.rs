@@ -17,8 +17,9 @@ use walreceiver::{ConnInfo, ReceiverStatus, SlotName};
 use walrecord::Lsn;
 
 use super::figures::Figures;
+use crate::cli::PeerKind;
 use crate::import::{LiveImport, import_live};
-use crate::run::Following;
+use crate::run::{Following, follow_options};
 use crate::serve::StoreSource;
 use crate::stop::Stop;
 
@@ -99,10 +100,15 @@ impl Scene {
             .join()
             .map_err(|_| anyhow::anyhow!("the workload panicked"))??;
         self.workload = Some(workload);
-        self.following = Some(Following::start(
+        let options = follow_options(
             &timeline,
             &import.conninfo,
             &import.slot,
+            PeerKind::Postgres,
+        );
+        self.following = Some(Following::start(
+            &timeline,
+            options,
             &self.receiver,
             &self.log,
         )?);
