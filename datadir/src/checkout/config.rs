@@ -261,8 +261,8 @@ mod tests {
         let files = config_files(&imported, &settings(&parameters));
         let auto = file(&files, "postgresql.auto.conf");
         let last = |name: &str| {
-            let lines = auto.lines().filter_map(|line| line.split_once(" = "));
-            lines.filter(|(n, _)| *n == name).last().map(|(_, v)| v)
+            let mut lines = auto.lines().filter_map(|line| line.split_once(" = "));
+            lines.rfind(|(n, _)| *n == name).map(|(_, v)| v)
         };
         for (name, value) in [
             ("archive_command", "''"),

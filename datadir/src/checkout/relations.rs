@@ -211,10 +211,6 @@ impl HeapMap<'_> {
         self.file.map_or(Ok(()), |mut file| file.flush(tree))
     }
 
-    #[expect(
-        clippy::large_types_passed_by_value,
-        reason = "the page is changed on its way"
-    )]
     fn put(
         &mut self,
         tree: &mut Tree<'_>,

@@ -200,6 +200,7 @@ mod tests {
             XlogRecord::CheckpointShutdown(expected)
         );
         let end = raw.end;
+        drop(record);
         assert!(reader.next_record().unwrap().is_none());
         (end, tail)
     }
