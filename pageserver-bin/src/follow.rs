@@ -1,10 +1,14 @@
 //! The store as a sink of streamed WAL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pagecache::{StoreError, Timeline};
 use walreceiver::{Control, Held, Positions, Progress, SinkError, TimelineSwitch, WalSink};
 use walrecord::{Lsn, PgTimelineId};
+
+/// How long indexing may take to catch up with the WAL that is there, before a connection is made.
+const EXAMINE_LIMIT: Duration = Duration::from_secs(600);
 
 /// What the primary is told of our positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +39,15 @@ impl TimelineSink {
 
 impl WalSink for TimelineSink {
     fn held(&self) -> Held {
-        let progress = self.timeline.progress();
+        let progress = match self.acknowledge {
+            // Nothing is decoded yet.
+            Acknowledge::Nothing => self.timeline.progress(),
+            // The end of the last good record must stand still until the rewind to it.
+            Acknowledge::Truth => self
+                .timeline
+                .wait_examined(EXAMINE_LIMIT)
+                .unwrap_or_else(|_| self.timeline.progress()),
+        };
         let start = self.timeline.wal_start();
         // Before an import is complete nothing is decoded: what was written came from this server.
         let valid_end = match self.acknowledge {
@@ -97,7 +109,6 @@ fn is_fatal(error: &StoreError) -> bool {
         StoreError::WalLevelMinimal { .. }
             | StoreError::ThreadPanicked(_)
             | StoreError::Stopping
-            | StoreError::RewindTooFar { .. }
     )
 }
 
