@@ -1,10 +1,14 @@
 //! The store as a sink of streamed WAL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pagecache::{StoreError, Timeline};
 use walreceiver::{Control, Held, Positions, Progress, SinkError, TimelineSwitch, WalSink};
 use walrecord::{Lsn, PgTimelineId};
+
+/// How long indexing may take to catch up with the WAL that is there, before a connection is made.
+pub const EXAMINE_LIMIT: Duration = Duration::from_secs(600);
 
 /// What the primary is told of our positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +47,11 @@ impl WalSink for TimelineSink {
                 file_end: written,
             };
         }
-        // Nothing arrives meanwhile, so this ends. A timeline that closes ends the stream anyway.
-        let _ = self.timeline.wait_until_indexed();
-        let progress = self.timeline.progress();
+        // The end of the last good record must stand still until the rewind to it.
+        let progress = self
+            .timeline
+            .wait_examined(EXAMINE_LIMIT)
+            .unwrap_or_else(|_| self.timeline.progress());
         let valid_end = progress
             .last_record
             .max(self.timeline.wal_start())
@@ -106,10 +112,7 @@ fn refused(error: StoreError) -> SinkError {
 fn is_fatal(error: &StoreError) -> bool {
     matches!(
         error,
-        StoreError::WalLevelMinimal { .. }
-            | StoreError::ThreadPanicked(_)
-            | StoreError::Stopping
-            | StoreError::RewindTooFar { .. }
+        StoreError::WalLevelMinimal { .. } | StoreError::ThreadPanicked(_) | StoreError::Stopping
     )
 }
 

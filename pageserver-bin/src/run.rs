@@ -18,7 +18,7 @@ use walreceiver::{
 
 use crate::cli::{PeerKind, Run};
 use crate::config::Config;
-use crate::follow::{Acknowledge, TimelineSink};
+use crate::follow::{Acknowledge, EXAMINE_LIMIT, TimelineSink};
 use crate::import::{LiveImport, import_live};
 use crate::selftest;
 use crate::serve::StoreSource;
@@ -35,7 +35,7 @@ pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
         "data_dir" => %args.data_dir.display());
     let store = open_store(args, &config, log)?;
     for timeline in store.timelines() {
-        timeline.wait_until_indexed()?;
+        timeline.wait_examined(EXAMINE_LIMIT)?;
         let progress = timeline.progress();
         info!(log, "timeline is ready"; "timeline" => timeline.info().name,
             "readable_from" => %progress.readable_from, "last_record" => %progress.last_record);

@@ -14,6 +14,8 @@ use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
 use slog::Logger;
 
+use crate::follow::EXAMINE_LIMIT;
+
 pub use checkout::checkout;
 pub use import::import;
 pub use page::page_get;
@@ -32,7 +34,7 @@ fn open_offline(dir: &Path, log: &Logger) -> Result<Store> {
 /// A timeline of a store that was just opened, once everything on disk is indexed.
 fn settled(store: &Store, name: &str) -> Result<Timeline> {
     let timeline = store.timeline(None, name)?;
-    timeline.wait_until_indexed()?;
+    timeline.wait_examined(EXAMINE_LIMIT)?;
     Ok(timeline)
 }
 
