@@ -283,7 +283,7 @@ fn what_is_not_understood_is_refused_as_json() {
     let long = format!("{{\"dir\": \"{}\"}}", "x".repeat(70_000));
     for (reply, status, named) in [
         (setup.get("/"), 404, "nothing at /"),
-        (setup.get("/v1/tenant/"), 404, "no id or name"),
+        (setup.get("/v1/tenant/"), 404, "nothing at"),
         (setup.get(&at_main("/nothing")), 404, "nothing at"),
         (
             setup.get("/v1/tenant/x/timeline/y/page/z/a/b"),
