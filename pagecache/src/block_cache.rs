@@ -3,18 +3,23 @@
 //! Blocks are spread over shards by their hash; each shard evicts by CLOCK: a hand goes round and
 //! takes the first block that was not used since it last came by.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustc_hash::FxHashMap;
 
-use crate::layer::LayerId;
-
-/// Blocks that have been read, checked and decompressed, by layer and offset.
+/// Blocks that have been read, checked and decompressed, by open layer and offset.
 #[derive(Debug)]
 pub struct BlockCache {
     /// A power of two of them.
     shards: Box<[Mutex<Shard>]>,
+    next_owner: AtomicU64,
 }
+
+/// Whose blocks they are: an open layer. Its id would not do: that is unique in one timeline only, and
+/// one cache serves all.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Owner(u64);
 
 /// What a [`BlockCache`] did so far.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -42,7 +47,7 @@ const OVERHEAD: usize = 96;
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Name {
-    layer: LayerId,
+    owner: Owner,
     offset: u64,
 }
 
@@ -72,7 +77,13 @@ impl BlockCache {
             shards: (0..shards)
                 .map(|_| Mutex::new(Shard::new(capacity / shards)))
                 .collect(),
+            next_owner: AtomicU64::new(0),
         }
+    }
+
+    /// A name for the blocks of a layer that is being opened.
+    pub(crate) fn new_owner(&self) -> Owner {
+        Owner(self.next_owner.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What the cache did so far, and holds now.
@@ -89,31 +100,30 @@ impl BlockCache {
         sum
     }
 
-    /// Drops the blocks of a layer that is no longer read.
-    pub fn remove_layer(&self, layer: LayerId) {
+    /// Drops the blocks of a layer that is no longer open.
+    pub(crate) fn remove_all(&self, owner: Owner) {
         for shard in &self.shards {
-            lock(shard).remove_layer(layer);
+            lock(shard).remove_all(owner);
         }
     }
 
     /// The block of a layer at an offset.
-    pub(crate) fn get(&self, layer: LayerId, offset: u64) -> Option<Arc<[u8]>> {
-        let name = Name { layer, offset };
+    pub(crate) fn get(&self, owner: Owner, offset: u64) -> Option<Arc<[u8]>> {
+        let name = Name { owner, offset };
         lock(self.shard(name)).get(name)
     }
 
     /// Keeps a block, if it is not too large for the cache. It must have been checked: readers
     /// rely on it.
-    pub(crate) fn insert(&self, layer: LayerId, offset: u64, block: Arc<[u8]>) {
-        let name = Name { layer, offset };
+    pub(crate) fn insert(&self, owner: Owner, offset: u64, block: Arc<[u8]>) {
+        let name = Name { owner, offset };
         lock(self.shard(name)).insert(name, block);
     }
 
     fn shard(&self, name: Name) -> &Mutex<Shard> {
         // Neighbouring blocks go to different shards. The maps inside hash in another way.
-        let hash = (name.layer.get().rotate_left(32) ^ name.offset)
-            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
-            >> 32;
+        let hash =
+            (name.owner.0.rotate_left(32) ^ name.offset).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
         &self.shards[hash as usize & (self.shards.len() - 1)]
     }
 }
@@ -193,9 +203,9 @@ impl Shard {
         }
     }
 
-    fn remove_layer(&mut self, layer: LayerId) {
+    fn remove_all(&mut self, owner: Owner) {
         for index in 0..self.slots.len() {
-            if matches!(&self.slots[index], Some(slot) if slot.name.layer == layer) {
+            if matches!(&self.slots[index], Some(slot) if slot.name.owner == owner) {
                 self.remove(index);
             }
         }
@@ -219,7 +229,7 @@ fn size(block: &Arc<[u8]>) -> usize {
 mod tests {
     use super::*;
 
-    const LAYER: LayerId = LayerId::new(7);
+    const LAYER: Owner = Owner(7);
 
     fn block(len: usize) -> Arc<[u8]> {
         Arc::from(vec![1; len])
@@ -251,14 +261,14 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_layer_is_gone_and_its_room_is_free() {
+    fn a_closed_layer_is_gone_and_its_room_is_free() {
         let cache = BlockCache::new(8 << 20);
-        let other = LayerId::new(8);
+        let other = Owner(8);
         for offset in 0..1000 {
             cache.insert(LAYER, offset, block(1000));
             cache.insert(other, offset, block(1000));
         }
-        cache.remove_layer(LAYER);
+        cache.remove_all(LAYER);
         assert!((0..1000).all(|offset| cache.get(LAYER, offset).is_none()));
         assert!((0..1000).all(|offset| cache.get(other, offset).is_some()));
         assert_eq!(cache.stats().bytes, 1000 * (1000 + OVERHEAD));

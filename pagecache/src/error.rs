@@ -41,6 +41,23 @@ pub enum StoreError {
         /// What was found.
         source: Box<walrecord::WalError>,
     },
+    /// Zeros stand in the WAL stream where a record or page should. Everything up to `valid_end` is
+    /// intact and stays readable.
+    #[error("WAL has zeros after {valid_end}, where the next record should stand")]
+    ZeroWal {
+        /// End of the last good record.
+        valid_end: Lsn,
+    },
+    /// WAL files that were durable are gone.
+    #[error(
+        "WAL ends at {end}, but layers up to {disk_consistent} were written from it: WAL files were removed or cut from outside"
+    )]
+    WalMissing {
+        /// Where the files end.
+        end: Lsn,
+        /// Where they reached at least.
+        disk_consistent: Lsn,
+    },
     /// A record says something that cannot be stored.
     #[error("record at {start} (end {end}): {source}")]
     BadRecord {
@@ -56,7 +73,7 @@ pub enum StoreError {
         "WAL from {at} on was written with wal_level = minimal and is not complete; LSNs up to there stay readable. Set wal_level = replica on the primary and import again"
     )]
     WalLevelMinimal {
-        /// End of the record that says so.
+        /// Where the record that says so starts.
         at: Lsn,
     },
     /// A metadata value is damaged.

@@ -13,7 +13,7 @@ use crate::manifest::{
     ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_tenants, list_timelines,
     remove_strays,
 };
-use crate::storage::{Storage, StoreLock, create_dirs_durably};
+use crate::storage::{Storage, StoreLock};
 use crate::timeline;
 use crate::timeline::{ImportParams, ImportWriter, Surroundings, Timeline};
 
@@ -41,6 +41,7 @@ impl Store {
             cache: Arc::new(BlockCache::new(config.block_cache)),
             storage,
             log,
+            tenants: Arc::default(),
         };
         let mut timelines = BTreeMap::new();
         for path in remove_strays(&*around.storage)? {
@@ -99,25 +100,7 @@ impl Store {
                 return Err(StoreError::TimelineExists(params.name));
             }
         }
-        self.ensure_tenant(params.tenant, params.system_identifier)?;
         ImportWriter::begin(self.around.clone(), params)
-    }
-
-    /// Makes the tenant if it is new, durably: a timeline needs one.
-    fn ensure_tenant(&self, tenant: TenantId, system_identifier: u64) -> Result<(), StoreError> {
-        let storage = &*self.around.storage;
-        let paths = TenantPaths::new(tenant);
-        let path = paths.manifest();
-        if storage
-            .exists(&path)
-            .map_err(StoreError::io("looking for", &path))?
-        {
-            return Ok(());
-        }
-        let dir = paths.timelines();
-        create_dirs_durably(storage, &dir).map_err(StoreError::io("creating", &dir))?;
-        TenantManifest::new(tenant, system_identifier).write(storage, &path)?;
-        Ok(())
     }
 
     /// Shows a timeline whose import is complete.
@@ -137,7 +120,7 @@ impl Store {
     ) -> Result<walrecord::PgTimelineId, StoreError> {
         let info = timeline.info();
         // One at a time: the counter is read, advanced and written.
-        let _serial = self.lock();
+        let _serial = self.around.lock_tenants();
         let path = TenantPaths::new(info.tenant).manifest();
         let storage = &*self.around.storage;
         let mut manifest = TenantManifest::read(storage, &path)?;

@@ -11,8 +11,8 @@ use serde::Serialize;
 use slog::{Logger, info};
 use walrecord::rmgr::xlog::CheckPoint;
 use walrecord::{
-    BlockNumber, BlockTag, Boundary, ForkNumber, Lsn, Oid, Page, RelFileLocator, SlruKind, SlruPage,
-    Xid,
+    BlockNumber, BlockTag, Boundary, ForkNumber, Lsn, Oid, Page, RelFileLocator, SlruKind,
+    SlruPage, Xid,
 };
 
 /// What to check out, and where to.

@@ -34,6 +34,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// What kind of server sends the WAL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PeerKind {
+    /// Stock PostgreSQL, a primary or a standby.
+    Postgres,
+    /// A WAL safekeeper that serves plain physical replication. It has no slots and gives no base backup:
+    /// import one first. `options` in the connection string say which tenant and timeline.
+    Safekeeper,
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -77,6 +87,9 @@ pub struct Run {
     /// is imported first.
     #[arg(long, value_name = "CONNINFO")]
     pub primary: Option<ConnInfo>,
+    /// What kind of server `--primary` is.
+    #[arg(long, value_enum, default_value_t = PeerKind::Postgres)]
+    pub peer: PeerKind,
     /// Settings in TOML; `docs/operations.md` lists them.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -205,7 +218,8 @@ pub struct Checkout {
 
 /// Reads `250ms`, `5s`, `2m`, `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
-    let error = || format!("{text:?} is not a period; expected a number and ms, s, m or h, as in 5s");
+    let error =
+        || format!("{text:?} is not a period; expected a number and ms, s, m or h, as in 5s");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| error())?;

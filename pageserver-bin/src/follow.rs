@@ -1,10 +1,14 @@
 //! The store as a sink of streamed WAL.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use pagecache::{StoreError, Timeline};
 use walreceiver::{Control, Held, Positions, Progress, SinkError, TimelineSwitch, WalSink};
 use walrecord::{Lsn, PgTimelineId};
+
+/// How long indexing may take to catch up with the WAL that is there, before a connection is made.
+pub const EXAMINE_LIMIT: Duration = Duration::from_secs(600);
 
 /// What the primary is told of our positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,16 +39,30 @@ impl TimelineSink {
 
 impl WalSink for TimelineSink {
     fn held(&self) -> Held {
-        let progress = self.timeline.progress();
-        let start = self.timeline.wal_start();
-        // Before an import is complete nothing is decoded: what was written came from this server.
-        let valid_end = match self.acknowledge {
-            Acknowledge::Nothing => progress.written,
-            Acknowledge::Truth => progress.last_record.max(start),
-        };
+        if self.acknowledge == Acknowledge::Nothing {
+            // Before an import is complete nothing is decoded; what was written came from this server.
+            let written = self.timeline.progress().written;
+            return Held {
+                valid_end: written,
+                file_end: written,
+            };
+        }
+        // The end of the last good record must stand still until the rewind to it.
+        let progress = self
+            .timeline
+            .wait_examined(EXAMINE_LIMIT)
+            .unwrap_or_else(|_| self.timeline.progress());
+        let valid_end = progress
+            .last_record
+            .max(self.timeline.wal_start())
+            .min(progress.written);
         Held {
-            valid_end: valid_end.min(progress.written),
-            file_end: progress.written,
+            valid_end,
+            // What is damaged has to come again, even if it was acknowledged.
+            file_end: match self.timeline.failure() {
+                Some(_) => valid_end,
+                None => progress.written,
+            },
         }
     }
 
@@ -94,10 +112,7 @@ fn refused(error: StoreError) -> SinkError {
 fn is_fatal(error: &StoreError) -> bool {
     matches!(
         error,
-        StoreError::WalLevelMinimal { .. }
-            | StoreError::ThreadPanicked(_)
-            | StoreError::Stopping
-            | StoreError::RewindTooFar { .. }
+        StoreError::WalLevelMinimal { .. } | StoreError::ThreadPanicked(_) | StoreError::Stopping
     )
 }
 

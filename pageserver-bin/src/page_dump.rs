@@ -9,7 +9,7 @@ const HEADER: usize = 24;
 const LINE_POINTER: usize = 4;
 
 /// The text that `page get` prints.
-pub fn dump(key: PageKey, lsn: Lsn, page: &Page) -> String {
+pub(crate) fn dump(key: PageKey, lsn: Lsn, page: &Page) -> String {
     let mut out = String::new();
     let word = |at: usize| u16::from_le_bytes([page[at], page[at + 1]]);
     let _ = writeln!(out, "page        {key} at {lsn}");

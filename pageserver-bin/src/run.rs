@@ -8,16 +8,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, Timeline};
-use pageservice::{HttpOptions, HttpService, PageService, PageServiceOptions};
+use pageservice::http::{HttpService, HttpSources};
+use pageservice::{Exposure, Listen, PageService, PageServiceOptions};
 use slog::{Logger, info, o, warn};
 use walreceiver::{
     BackupProgress, ConnInfo, Connection, Control, FollowOptions, Peer, Primary, ReceiverStatus,
     SlotName, SystemTiming, follow,
 };
 
-use crate::cli::Run;
+use crate::cli::{PeerKind, Run};
 use crate::config::Config;
-use crate::follow::{Acknowledge, TimelineSink};
+use crate::follow::{Acknowledge, EXAMINE_LIMIT, TimelineSink};
 use crate::import::{LiveImport, import_live};
 use crate::selftest;
 use crate::serve::StoreSource;
@@ -33,6 +34,12 @@ pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
     info!(log, "page server starts"; "version" => env!("CARGO_PKG_VERSION"),
         "data_dir" => %args.data_dir.display());
     let store = open_store(args, &config, log)?;
+    for timeline in store.timelines() {
+        timeline.wait_examined(EXAMINE_LIMIT)?;
+        let progress = timeline.progress();
+        info!(log, "timeline is ready"; "timeline" => timeline.info().name,
+            "readable_from" => %progress.readable_from, "last_record" => %progress.last_record);
+    }
     let slot = slot_name(args)?;
     let receiver = ReceiverStatus::new();
     let following = match &args.primary {
@@ -81,7 +88,13 @@ fn slot_name(args: &Run) -> Result<SlotName> {
     match &args.slot {
         Some(slot) => Ok(slot.clone()),
         None => {
-            let plain = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '_' };
+            let plain = |c: char| {
+                if c.is_ascii_alphanumeric() {
+                    c.to_ascii_lowercase()
+                } else {
+                    '_'
+                }
+            };
             let name: String = args.timeline.chars().map(plain).collect();
             Ok(format!("zenith_{name}").parse()?)
         }
@@ -104,12 +117,19 @@ fn attach(
         .find(|timeline| timeline.info().name == args.timeline);
     let timeline = match known {
         Some(timeline) => {
-            note_minor(&timeline, primary, log);
+            if args.peer == PeerKind::Postgres {
+                note_minor(&timeline, primary, log);
+            }
             timeline
         }
+        None if args.peer == PeerKind::Safekeeper => bail!(
+            "there is no timeline {:?}, and a safekeeper gives no base backup: use `pageserver import` first",
+            args.timeline
+        ),
         None => import(args, store, primary, slot, stop, log)?,
     };
-    Following::start(&timeline, primary, slot, receiver, log)
+    let options = follow_options(&timeline, primary, slot, args.peer);
+    Following::start(&timeline, options, receiver, log)
 }
 
 /// Redo differs between minor releases, so the primary's is noted whenever we start.
@@ -185,7 +205,9 @@ impl ProgressReport {
             .estimated
             .map_or(0, |total| now.received.min(total) * 100 / total.max(1));
         if self.terminal {
-            let bar: String = (0..25).map(|i| if i * 4 < percent { '#' } else { '.' }).collect();
+            let bar: String = (0..25)
+                .map(|i| if i * 4 < percent { '#' } else { '.' })
+                .collect();
             let _ = write!(
                 std::io::stderr(),
                 "\rimporting [{bar}] {percent:3}%  {:.0} MB/s  {:.0} s left ",
@@ -207,6 +229,23 @@ impl Drop for ProgressReport {
     }
 }
 
+/// How `timeline` follows `primary`.
+pub fn follow_options(
+    timeline: &Timeline,
+    primary: &ConnInfo,
+    slot: &SlotName,
+    peer: PeerKind,
+) -> FollowOptions {
+    let info = timeline.info();
+    let (peer, slot) = match peer {
+        PeerKind::Postgres => (Peer::Postgres(info.version), Some(slot.clone())),
+        PeerKind::Safekeeper => (Peer::Safekeeper, None),
+    };
+    let mut options = FollowOptions::new(primary.clone(), peer, info.system_identifier);
+    options.slot = slot;
+    options
+}
+
 /// The thread that follows the primary.
 pub struct Following {
     control: Control,
@@ -214,28 +253,20 @@ pub struct Following {
 }
 
 impl Following {
-    /// Starts following `primary` into `timeline`.
+    /// Starts following a server into `timeline`.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn start(
         timeline: &Timeline,
-        primary: &ConnInfo,
-        slot: &SlotName,
+        options: FollowOptions,
         receiver: &ReceiverStatus,
         log: &Logger,
     ) -> Result<Following> {
         let control = Control::new();
-        let info = timeline.info();
-        let mut options = FollowOptions::new(
-            primary.clone(),
-            Peer::Postgres(info.version),
-            info.system_identifier,
-        );
-        options.slot = Some(slot.clone());
         let mut sink = TimelineSink::new(timeline, Acknowledge::Truth, &control);
         let (other, receiver) = (control.clone(), receiver.clone());
-        let log = log.new(o!("timeline" => info.name));
+        let log = log.new(o!("timeline" => timeline.info().name));
         let thread = std::thread::Builder::new()
             .name("receiver".to_owned())
             .spawn(move || {
@@ -275,15 +306,21 @@ fn serve(
     log: &Logger,
 ) -> Result<Services> {
     let source = Arc::new(StoreSource::new(Arc::clone(store), receiver.clone()));
-    let mut options = PageServiceOptions::default();
-    options.allow_network = args.allow_unauthenticated_network;
-    if let Some(seconds) = config.wait_lsn_timeout_s {
-        options.wait_limit = Duration::from_secs(seconds);
-    }
-    if let Some(limit) = config.max_connections {
-        options.max_connections = limit;
-    }
-    let pages = PageService::start(args.listen_pg, source.clone(), options, log)?;
+    let default = PageServiceOptions::default();
+    let options = PageServiceOptions {
+        max_connections: config.max_connections.unwrap_or(default.max_connections),
+        wait_lsn_timeout: config
+            .wait_lsn_timeout_s
+            .map_or(default.wait_lsn_timeout, Duration::from_secs),
+        ..default
+    };
+    let exposure = if args.allow_unauthenticated_network {
+        Exposure::AnyoneUnauthenticated
+    } else {
+        Exposure::Loopback
+    };
+    let listen = |address| Listen { address, exposure };
+    let pages = PageService::start(listen(args.listen_pg), source.clone(), options, log)?;
     let followed = args.primary.as_ref().map(|_| args.timeline.clone());
     let status = StoreStatus::new(
         Arc::clone(store),
@@ -292,13 +329,12 @@ fn serve(
         pages.local_addr(),
         log.clone(),
     );
-    let http = HttpService::start(
-        args.listen_http,
-        Arc::new(status),
-        source,
-        HttpOptions::default(),
-        log,
-    )?;
+    let sources = HttpSources {
+        pages: source,
+        status: Arc::new(status),
+        stats: pages.stats_reader(),
+    };
+    let http = HttpService::start(listen(args.listen_http), sources, log)?;
     info!(log, "serving"; "page_stream" => %pages.local_addr(), "http" => %http.local_addr());
     Ok(Services { pages, http })
 }

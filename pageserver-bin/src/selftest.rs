@@ -16,7 +16,7 @@ use crate::stop::Stop;
 ///
 /// # Errors
 /// If the system gives no thread.
-pub fn start(
+pub(crate) fn start(
     store: &Arc<Store>,
     period: Duration,
     stop: &Stop,

@@ -114,7 +114,9 @@ impl TimelineSource for OpenTimeline {
         rel: RelFileLocator,
         fork: ForkNumber,
     ) -> Result<Option<u32>, SourceError> {
-        self.snapshot(at)?.fork_blocks(rel, fork).map_err(read_error)
+        self.snapshot(at)?
+            .fork_blocks(rel, fork)
+            .map_err(read_error)
     }
 
     fn db_size(&self, at: Lsn, db: Oid) -> Result<u64, SourceError> {
@@ -158,7 +160,10 @@ impl TimelineSource for OpenTimeline {
         let progress = self.timeline.progress();
         let receiver = self.status.snapshot();
         let from = match &receiver.server {
-            Some(server) => format!("receiving from {server}, whose WAL ends at {}", receiver.server_end),
+            Some(server) => format!(
+                "receiving from {server}, whose WAL ends at {}",
+                receiver.server_end
+            ),
             None => "not connected to a primary".to_owned(),
         };
         format!("disk consistent at {}; {from}", progress.disk_consistent)

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pagecache::{Store, Timeline};
-use pageservice::{
-    CheckoutRequest, CheckpointDone, ErrorKind, ReceiverState, ServerStatus, SourceError,
-    StatusSource, TenantStatus, TimelineStatus,
+use pageservice::http::{
+    CheckoutRequest, CheckpointDone, ReceiverState, ServerStatus, StatusSource, TenantStatus,
+    TimelineStatus,
 };
+use pageservice::{ErrorKind, SourceError};
 use slog::Logger;
 use walreceiver::ReceiverStatus;
 

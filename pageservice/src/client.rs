@@ -89,7 +89,7 @@ impl PageStreamClient {
         };
         let text = format!("{command} {tenant} {timeline}\0");
         message(&mut client.out, b'Q', |out| {
-            out.extend_from_slice(text.as_bytes())
+            out.extend_from_slice(text.as_bytes());
         });
         client.flush()?;
         loop {

@@ -14,8 +14,8 @@
 //! 3. [`Primary::check`]: may this server be attached at all?
 //! 4. [`Connection::create_physical_slot`], then [`BaseBackup::start`] and
 //!    [`BaseBackup::next_archive`].
-//! 5. [`follow`]: streams from where the sink is, reconnects, changes timelines, until
-//!    [`Control::stop`]. [`ReceiverStatus`] shows how it is doing. [`stream`] is one connection's
+//! 5. [`follow()`]: streams from where the sink is, reconnects, changes timelines, until
+//!    [`Control::stop`]. [`ReceiverStatus`] shows how it is doing. [`stream()`] is one connection's
 //!    worth of it.
 //!
 //! ```no_run

@@ -67,7 +67,14 @@ fn live_import_and_stream_equal_stock_recovery() -> Result<()> {
     let following = thread::spawn(move || {
         let mut timing = SystemTiming::default();
         let status = ReceiverStatus::new();
-        follow(&follow_options, &mut sink, &stop, &status, &mut timing, &logger())
+        follow(
+            &follow_options,
+            &mut sink,
+            &stop,
+            &status,
+            &mut timing,
+            &logger(),
+        )
     });
 
     let mut points: Vec<Lsn> = Vec::new();
@@ -86,7 +93,10 @@ fn live_import_and_stream_equal_stock_recovery() -> Result<()> {
         let mut truth = recovery.to(point)?;
         let mut subject = StoreSubject::new(timeline.snapshot(timeline.boundary(point)?.end)?);
         let comparison = compare(&mut truth, &mut subject, &CompareOptions::default())?;
-        println!("at {point}: {comparison:?}; rebuilt {} of {}, {} records", subject.rebuilt, subject.pages, subject.records);
+        println!(
+            "at {point}: {comparison:?}; rebuilt {} of {}, {} records",
+            subject.rebuilt, subject.pages, subject.records
+        );
         comparison.must_be_equal()?;
     }
     control.stop();

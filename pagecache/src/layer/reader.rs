@@ -11,7 +11,7 @@ use super::footer::{FOOTER_SIZE, Footer, HEADER_SIZE};
 use super::format::{Position, bytes_at};
 use super::index::{Index, IndexEntry};
 use super::{Damage, EntryRef, LayerError, LayerId, LayerSummary};
-use crate::block_cache::BlockCache;
+use crate::block_cache::{BlockCache, Owner};
 use crate::key::Key;
 use crate::storage::StorageFile;
 
@@ -28,6 +28,8 @@ const TAIL: usize = 64 * 1024;
 pub struct Layer {
     pub(super) file: LayerFile,
     cache: Arc<BlockCache>,
+    /// What its blocks are kept under in the cache.
+    owner: Owner,
     pub(super) footer: Footer,
     summary: LayerSummary,
     /// Passed [`Index::check`].
@@ -100,6 +102,7 @@ impl Layer {
         Ok(Layer {
             summary: footer.summary(&footer_bytes, file.len),
             file,
+            owner: cache.new_owner(),
             cache,
             footer,
             top,
@@ -266,7 +269,7 @@ impl Layer {
         caching: Caching,
         check: impl FnOnce(&[u8]) -> Result<Position, Damage>,
     ) -> Result<Arc<[u8]>, LayerError> {
-        if let Some(payload) = self.cache.get(self.file.id, entry.offset) {
+        if let Some(payload) = self.cache.get(self.owner, entry.offset) {
             return Ok(payload);
         }
         let frame = self.file.read(entry.offset, entry.len as usize)?;
@@ -279,9 +282,15 @@ impl Layer {
             .map_err(|damage| self.file.damaged(entry.offset, damage))?;
         if caching == Caching::Keep {
             self.cache
-                .insert(self.file.id, entry.offset, Arc::clone(&payload));
+                .insert(self.owner, entry.offset, Arc::clone(&payload));
         }
         Ok(payload)
+    }
+}
+
+impl Drop for Layer {
+    fn drop(&mut self) {
+        self.cache.remove_all(self.owner);
     }
 }
 

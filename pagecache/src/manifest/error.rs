@@ -182,6 +182,9 @@ pub enum Contradiction {
     /// A layer's first key or LSN is above its last.
     #[error("layer {0} ends before it begins")]
     LayerRange(LayerId),
+    /// There are no rules of redo, or they are not in ascending order.
+    #[error("the rules of redo are missing or out of order at {0:?}")]
+    Rules(Option<Lsn>),
     /// The Postgres timelines given out to clones are out of order, or not below the next.
     #[error("clone timeline {0:#x} is out of order")]
     Clone(PgTimelineId),

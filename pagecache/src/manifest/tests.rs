@@ -51,10 +51,12 @@ fn timeline() -> Manifest {
         next_layer: LayerId::new(2),
         layers: vec![layer(1, 4096)],
         settings: Settings {
-            minor: 18,
             data_checksums: true,
-            wal_log_hints: false,
-            track_commit_timestamp: false,
+            rules: vec![RulesRecord {
+                from: Lsn::INVALID,
+                minor: 18,
+                hint_bits_logged: true,
+            }],
         },
     }
 }
@@ -191,16 +193,6 @@ fn fields_are_read_strictly() {
 }
 
 #[test]
-fn a_setting_that_an_older_program_did_not_write_takes_its_default() {
-    let bytes = timeline().encode().unwrap();
-    let payload = std::str::from_utf8(&bytes[HEADER_SIZE..]).unwrap();
-    let older = payload.replace(",\"wal_log_hints\":false", "");
-    assert_ne!(older, payload);
-    let sealed = Manifest::FORMAT.seal(older.as_bytes()).unwrap();
-    assert_eq!(Manifest::decode(&sealed).unwrap(), timeline());
-}
-
-#[test]
 fn contradictions_are_neither_written_nor_read() {
     let check = |change: &dyn Fn(&mut Manifest), expected: Contradiction| {
         let mut manifest = timeline();
@@ -233,6 +225,17 @@ fn contradictions_are_neither_written_nor_read() {
     check(
         &|manifest| manifest.history.push(manifest.history[0]),
         Contradiction::History(Some(1)),
+    );
+    check(
+        &|manifest| manifest.settings.rules.clear(),
+        Contradiction::Rules(None),
+    );
+    check(
+        &|manifest| {
+            let first = manifest.settings.rules[0];
+            manifest.settings.rules.push(first);
+        },
+        Contradiction::Rules(Some(Lsn::INVALID)),
     );
     check(
         &|manifest| manifest.import_stop = low,
@@ -412,7 +415,7 @@ fn a_full_disk_leaves_the_old_manifest() {
     let disk = store();
     disk.set_capacity(Some(disk.used() + 50));
     let mut manifest = timeline();
-    manifest.settings.minor = 19;
+    manifest.settings.rules[0].minor = 19;
     let error = manifest.write(&disk, &paths().manifest()).unwrap_err();
     assert!(
         matches!(&error, ManifestError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull)

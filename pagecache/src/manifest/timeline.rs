@@ -82,7 +82,7 @@ pub struct LayerRecord {
 pub struct Settings {
     /// Pages carry checksums.
     pub data_checksums: bool,
-    /// The rules of redo over time, ascending.
+    /// The rules of redo over time, ascending. Never empty; the first hold for whatever is before them.
     pub rules: Vec<RulesRecord>,
 }
 
@@ -147,6 +147,7 @@ impl ManifestFile for Manifest {
             });
         }
         self.check_history()?;
+        self.check_rules()?;
         self.check_layers()
     }
 }
@@ -161,6 +162,17 @@ impl Manifest {
         };
         match self.history.windows(2).find(|pair| !ascends(pair)) {
             Some(pair) => Err(Contradiction::History(Some(pair[1].timeline))),
+            None => Ok(()),
+        }
+    }
+
+    fn check_rules(&self) -> Result<(), Contradiction> {
+        let rules = &self.settings.rules;
+        if rules.is_empty() {
+            return Err(Contradiction::Rules(None));
+        }
+        match rules.windows(2).find(|pair| pair[0].from >= pair[1].from) {
+            Some(pair) => Err(Contradiction::Rules(Some(pair[1].from))),
             None => Ok(()),
         }
     }

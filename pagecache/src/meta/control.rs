@@ -100,8 +100,8 @@ impl ControlState {
         if ahead < 0 {
             return false;
         }
-        let used = next + ahead as u64;
-        self.next_full_xid = (used / XID_STEP + 1) * XID_STEP;
+        let used = next.saturating_add(ahead as u64);
+        self.next_full_xid = (used / XID_STEP + 1).saturating_mul(XID_STEP);
         true
     }
 

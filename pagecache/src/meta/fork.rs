@@ -4,9 +4,10 @@ use walrecord::{BlockNumber, Lsn, Reader};
 
 use super::{MetaError, finish};
 
-/// More barriers than this in one value cannot have been written: each is a truncation to a longer
-/// length than the one before, and a fork that collects so many is folded (see [`ForkState::cut`]).
-const MAX_BARRIERS: usize = 4096;
+/// The most barriers of one fork. Each is a truncation to a longer length than all that are kept
+/// before it (a shorter one replaces them), so that a fork with more has been truncated so often without
+/// once becoming shorter. None can be forgotten: what is behind it would be seen again.
+const MAX_BARRIERS: usize = 1 << 16;
 
 /// A fork's size at an LSN, and which older page versions it has left behind.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -43,20 +44,24 @@ impl ForkState {
     }
 
     /// Cuts the fork to `blocks` blocks at `lsn`. Returns whether that changed anything.
-    pub(crate) fn truncate(&mut self, lsn: Lsn, blocks: BlockNumber) -> bool {
+    ///
+    /// # Errors
+    /// If the fork has too many barriers; it is as it was then.
+    pub(crate) fn truncate(&mut self, lsn: Lsn, blocks: BlockNumber) -> Result<bool, MetaError> {
         match self.blocks {
             Some(current) if current > blocks => {
+                self.cut(lsn, blocks)?;
                 self.blocks = Some(blocks);
-                self.cut(lsn, blocks);
-                true
+                Ok(true)
             }
-            _ => false,
+            _ => Ok(false),
         }
     }
 
     /// Removes the fork at `lsn`. Returns whether it was there.
     pub(crate) fn remove(&mut self, lsn: Lsn) -> bool {
-        self.cut(lsn, 0);
+        self.barriers.clear();
+        self.barriers.push(Barrier { lsn, from: 0 });
         self.blocks.take().is_some()
     }
 
@@ -69,17 +74,14 @@ impl ForkState {
         grows
     }
 
-    fn cut(&mut self, lsn: Lsn, from: BlockNumber) {
-        while self.barriers.last().is_some_and(|last| last.from >= from) {
-            self.barriers.pop();
+    fn cut(&mut self, lsn: Lsn, from: BlockNumber) -> Result<(), MetaError> {
+        let keep = self.barriers.partition_point(|barrier| barrier.from < from);
+        if keep >= MAX_BARRIERS {
+            return Err(MetaError::TooManyTruncations);
         }
-        if self.barriers.len() == MAX_BARRIERS {
-            // Older barriers only matter to blocks below the newer ones; the two oldest fold into
-            // one that voids no more than they did.
-            let oldest = self.barriers.remove(0);
-            self.barriers[0].lsn = self.barriers[0].lsn.max(oldest.lsn);
-        }
+        self.barriers.truncate(keep);
         self.barriers.push(Barrier { lsn, from });
+        Ok(())
     }
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -108,10 +110,18 @@ impl ForkState {
         };
         let mut barriers = Vec::new();
         while r.left() > 0 && barriers.len() < MAX_BARRIERS {
-            barriers.push(Barrier {
+            let barrier = Barrier {
                 lsn: r.lsn("barrier LSN")?,
                 from: r.u32("barrier block")?,
-            });
+            };
+            let in_order = |last: &Barrier| last.lsn < barrier.lsn && last.from < barrier.from;
+            if !barriers.last().is_none_or(in_order) {
+                return Err(MetaError::Field {
+                    field: "barrier out of order, block",
+                    found: u64::from(barrier.from),
+                });
+            }
+            barriers.push(barrier);
         }
         finish(&r)?;
         Ok(ForkState { blocks, barriers })
@@ -129,13 +139,13 @@ mod tests {
     #[test]
     fn a_barrier_hides_the_past_of_the_blocks_it_covers_only() {
         let mut fork = ForkState::of_size(10);
-        assert!(fork.truncate(lsn(100), 5));
+        assert_eq!(fork.truncate(lsn(100), 5), Ok(true));
         assert!(fork.extend(8));
         assert_eq!(fork.floor(4), Lsn::INVALID);
         assert_eq!(fork.floor(5), lsn(100));
-        assert!(fork.truncate(lsn(200), 7));
+        assert_eq!(fork.truncate(lsn(200), 7), Ok(true));
         assert_eq!((fork.floor(6), fork.floor(7)), (lsn(100), lsn(200)));
-        assert!(fork.truncate(lsn(300), 2));
+        assert_eq!(fork.truncate(lsn(300), 2), Ok(true));
         assert_eq!(fork.barriers.len(), 1, "the last cut covers both before it");
         assert!(fork.remove(lsn(400)));
         assert_eq!((fork.blocks, fork.floor(0)), (None, lsn(400)));
@@ -144,16 +154,34 @@ mod tests {
     #[test]
     fn a_cut_to_the_same_or_a_longer_length_changes_nothing() {
         let mut fork = ForkState::of_size(10);
-        assert!(!fork.truncate(lsn(100), 10));
-        assert!(!fork.truncate(lsn(100), 11));
+        assert_eq!(fork.truncate(lsn(100), 10), Ok(false));
+        assert_eq!(fork.truncate(lsn(100), 11), Ok(false));
         assert!(!fork.extend(10));
         assert_eq!(fork, ForkState::of_size(10));
     }
 
     #[test]
+    fn no_barrier_is_forgotten_however_many_there_are() {
+        let mut fork = ForkState::of_size(u32::MAX);
+        for number in 0..MAX_BARRIERS as u32 {
+            assert!(fork.truncate(lsn(100 + u64::from(number)), number).is_ok());
+            fork.extend(u32::MAX);
+        }
+        assert!(
+            (0..MAX_BARRIERS as u32).all(|block| fork.floor(block) == lsn(100 + u64::from(block)))
+        );
+        let before = fork.clone();
+        let refused = fork.truncate(lsn(1 << 20), u32::MAX - 1);
+        assert_eq!(refused, Err(MetaError::TooManyTruncations));
+        assert_eq!(fork, before);
+        assert_eq!(fork.truncate(lsn(1 << 20), 0), Ok(true));
+        assert_eq!(fork.barriers.len(), 1);
+    }
+
+    #[test]
     fn survives_encoding_and_refuses_damage() {
         let mut fork = ForkState::of_size(10);
-        fork.truncate(lsn(100), 5);
+        fork.truncate(lsn(100), 5).unwrap();
         let mut bytes = Vec::new();
         fork.encode(&mut bytes);
         assert_eq!(ForkState::decode(&bytes), Ok(fork));

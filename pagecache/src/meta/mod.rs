@@ -30,6 +30,9 @@ pub enum MetaError {
     /// Bytes are left over.
     #[error("{0} bytes are left over")]
     Leftover(usize),
+    /// A fork was truncated too often without becoming shorter than after an earlier truncation.
+    #[error("a fork has more truncations in its past than can be kept")]
+    TooManyTruncations,
     /// A path is not UTF-8.
     #[error("a path is not UTF-8")]
     Path,

@@ -32,6 +32,15 @@ impl Directories {
         history.push((lsn, state));
     }
 
+    /// Forgets the states above `lsn`: the records that made them were never published.
+    pub(crate) fn forget_above(&self, lsn: Lsn) {
+        let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
+        states.retain(|_, history| {
+            history.retain(|(at, _)| *at <= lsn);
+            !history.is_empty()
+        });
+    }
+
     /// The state at `lsn`; the default for a directory never heard of.
     pub(crate) fn at(&self, id: DirectoryId, lsn: Lsn) -> DirectoryState {
         let states = self.states.read().unwrap_or_else(PoisonError::into_inner);

@@ -16,7 +16,6 @@ use super::snapshot::Snapshot;
 use super::wal_window::WalWindow;
 use crate::error::{ReadError, StoreError};
 use crate::layer::{EntryKind, Layer, LayerKind};
-use crate::manifest::ManifestFile;
 use crate::open::{OpenBody, OpenEntry};
 
 /// A page with this many changes in one layer gets an image after each so many: a read of it applies
@@ -29,6 +28,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Writes frozen layers until the timeline stops. A failure (a full disk, say) is logged and tried
 /// again: the positions do not move until the layer is durable.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let mut written = None;
     loop {
         let waited = shared
             .tracker
@@ -40,8 +40,9 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         let Some(frozen) = layers.frozen.last() else {
             continue;
         };
-        if let Err(error) = flush(shared, &layers, frozen) {
+        if let Err(error) = flush(shared, &layers, frozen, &mut written) {
             warn!(shared.log, "writing a layer failed, will try again"; "error" => %error);
+            shared.tracker.set_flush_failure(Some(Arc::new(error)));
             if shared.tracker.pause(RETRY) {
                 return;
             }
@@ -49,37 +50,45 @@ pub(crate) fn run(shared: &Arc<Shared>) {
     }
 }
 
-fn flush(shared: &Arc<Shared>, layers: &LayerSet, frozen: &Frozen) -> Result<(), StoreError> {
-    // A layer file must never be ahead of the WAL that a crash leaves.
-    if shared.tracker.get().synced < frozen.end {
-        let synced = shared.wal.sync()?;
-        shared
-            .tracker
-            .update(|progress| progress.synced = progress.synced.max(synced.min(frozen.end)));
+/// Writes the oldest frozen layer. `written` keeps its file from one attempt to the next: if only the
+/// manifest could not be written, the file is not written again.
+fn flush(
+    shared: &Arc<Shared>,
+    layers: &LayerSet,
+    frozen: &Frozen,
+    written: &mut Option<Arc<Layer>>,
+) -> Result<(), StoreError> {
+    // A layer file must never be ahead of the WAL that a crash leaves. (Asked of the WAL: before the
+    // tail is settled the positions that are told say less.)
+    if shared.wal.synced() < frozen.end {
+        shared.wal.sync()?;
     }
-    let file = LayerFile::create(shared, LayerKind::Delta)?;
-    let layer = Writer::new(shared, layers, frozen).write(file)?;
-    let entry = layer.manifest_record();
-    let layer = Arc::new(layer);
-    {
-        let mut manifest = shared.manifest();
-        let mut next = manifest.clone();
-        next.layers.push(entry);
-        next.layers.sort_by_key(|layer| layer.id);
-        next.disk_consistent_lsn = frozen.end;
-        next.set_rules(&shared.rules().0);
-        next.write(&*shared.storage, &shared.paths.manifest())?;
-        *manifest = next;
+    if written.is_none() && !frozen.layer.read().is_empty() {
+        let file = LayerFile::create(shared, LayerKind::Delta)?;
+        *written = Some(Arc::new(Writer::new(shared, layers, frozen).write(file)?));
     }
-    debug!(shared.log, "layer written"; "layer" => %layer.id(), "end" => %frozen.end,
-        "entries" => layer.summary().entries, "bytes" => layer.summary().file_size);
+    shared.change_manifest(|manifest| {
+        if let Some(layer) = written {
+            manifest.layers.push(layer.manifest_record());
+            manifest.layers.sort_by_key(|layer| layer.id);
+        }
+        manifest.disk_consistent_lsn = frozen.end;
+    })?;
+    let written = written.take();
+    if let Some(layer) = &written {
+        debug!(shared.log, "layer written"; "layer" => %layer.id(), "end" => %frozen.end,
+            "entries" => layer.summary().entries, "bytes" => layer.summary().file_size);
+    }
     shared.change_layers(|layers| {
         layers.frozen.pop();
-        layers.deltas.insert(0, layer);
+        layers.deltas.splice(0..0, written);
     });
-    shared
-        .tracker
-        .update(|progress| progress.disk_consistent = frozen.end);
+    shared.tracker.set_flush_failure(None);
+    shared.tracker.update(|progress| {
+        progress.disk_consistent = frozen.end;
+        // Records up to there were checked, and the files synced.
+        progress.synced = progress.synced.max(frozen.end);
+    });
     Ok(())
 }
 
@@ -216,7 +225,7 @@ impl Images {
         if self.lost {
             return None;
         }
-        match walredo::redo(&mut self.page, record, &page, &rules.at(record.end)) {
+        match walredo::redo(&mut self.page, record, &page, &rules.of_record(record.end)) {
             Ok(Applied::Changed | Applied::Skipped) => {}
             Ok(Applied::NoBase) | Err(_) => {
                 self.lost = true;

@@ -13,17 +13,17 @@ use walrecord::{
     RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage, TenantId, TimelineId, Xid,
 };
 
+use super::import_dir::ImportDir;
 use super::layer_file::LayerFile;
 use super::open::{Surroundings, empty_layers, load_directories, sort_layers, start_indexing};
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
 use super::{Timeline, sync_wal};
-use crate::error::{ReadError, StoreError};
+use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerKind};
-use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
+use crate::manifest::{Manifest, ManifestDamage, ManifestError, ManifestFile, TimelinePaths};
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
-use crate::storage::create_dirs_durably;
 use crate::wal::WalStore;
 
 /// Pages with a wrong checksum that are remembered until WAL has healed them. A backup with more is
@@ -67,6 +67,7 @@ type Batch = Vec<(Key, Page)>;
 /// everything that it wrote.
 pub struct ImportWriter {
     timeline: Timeline,
+    dir: ImportDir,
     params: ImportParams,
     batch: Batch,
     batch_pages: usize,
@@ -75,7 +76,6 @@ pub struct ImportWriter {
     values: BTreeMap<Key, Vec<u8>>,
     suspects: Vec<Suspect>,
     files: u32,
-    complete: bool,
 }
 
 /// Writes batches as image layers, beside the thread that receives pages.
@@ -90,11 +90,15 @@ impl ImportWriter {
         params: ImportParams,
     ) -> Result<ImportWriter, StoreError> {
         let paths = TimelinePaths::new(params.tenant, params.timeline);
-        for path in [paths.wal(), paths.layers()] {
-            create_dirs_durably(&*around.storage, &path)
-                .map_err(StoreError::io("creating", &path))?;
-        }
         let wal_start = params.start.segment_start(params.segment_size);
+        let manifest = Manifest::for_import(&params, wal_start);
+        let unwritable = |damage| ManifestError::Damaged {
+            path: paths.manifest(),
+            damage: ManifestDamage::Contradiction(damage),
+        };
+        // What cannot be a timeline is refused now, not after the last file.
+        manifest.check().map_err(unwritable)?;
+        let dir = ImportDir::make(&around, &params)?;
         let wal = WalStore::open(
             Arc::clone(&around.storage),
             &paths.wal(),
@@ -109,7 +113,6 @@ impl ImportWriter {
             readable_from: Lsn::MAX,
             disk_consistent: params.start,
         };
-        let manifest = Manifest::for_import(&params, wal_start);
         let batch_pages = (around.config.import_batch / PAGE_SIZE).max(1);
         let shared = Shared::new(
             SharedParts {
@@ -133,6 +136,7 @@ impl ImportWriter {
         )?);
         Ok(ImportWriter {
             timeline,
+            dir,
             params,
             batch: Vec::with_capacity(batch_pages),
             batch_pages,
@@ -141,7 +145,6 @@ impl ImportWriter {
             values: BTreeMap::new(),
             suspects: Vec::new(),
             files: 0,
-            complete: false,
         })
     }
 
@@ -164,13 +167,13 @@ impl ImportWriter {
         first: BlockNumber,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let (pages, rest) = bytes.as_chunks::<PAGE_SIZE>();
-        assert!(rest.is_empty(), "pages come whole");
+        let pages = whole_pages(bytes);
+        let count = pages.len() as u32;
         for (block, page) in (first..).zip(pages) {
             let tag = BlockTag { rel, fork, block };
             self.relation_page(tag, page)?;
         }
-        self.relation_blocks(rel, fork, first.saturating_add(pages.len() as u32));
+        self.relation_blocks(rel, fork, first.saturating_add(count));
         Ok(())
     }
 
@@ -249,9 +252,9 @@ impl ImportWriter {
         segment: u32,
         bytes: &[u8],
     ) -> Result<(), StoreError> {
-        let (pages, rest) = bytes.as_chunks::<PAGE_SIZE>();
+        let pages = whole_pages(bytes);
         let count = pages.len() as u32;
-        assert!(rest.is_empty() && count <= SLRU_PAGES_PER_SEGMENT);
+        assert!(count <= SLRU_PAGES_PER_SEGMENT, "{count} pages");
         self.forks.insert(Key::slru_segment(kind, segment), count);
         for (index, page) in (0..).zip(pages) {
             let page_number = segment * SLRU_PAGES_PER_SEGMENT + index;
@@ -289,14 +292,14 @@ impl ImportWriter {
     /// Notes a tablespace and its path on the primary.
     pub fn tablespace(&mut self, spc: Oid, path: &[u8]) {
         self.value(Key::tablespace(spc), |out| {
-            Tombstoned(Some(path)).encode(out)
+            Tombstoned(Some(path)).encode(out);
         });
     }
 
     /// Takes the content of a two-phase file, CRC left out.
     pub fn two_phase(&mut self, xid: Xid, state: &[u8]) {
         self.value(Key::two_phase(xid), |out| {
-            Tombstoned(Some(state)).encode(out)
+            Tombstoned(Some(state)).encode(out);
         });
     }
 
@@ -304,7 +307,7 @@ impl ImportWriter {
     pub fn origin(&mut self, origin: u16, remote: Lsn) {
         let bytes = remote.get().to_le_bytes();
         self.value(Key::origin(origin), |out| {
-            Tombstoned(Some(&bytes)).encode(out)
+            Tombstoned(Some(&bytes)).encode(out);
         });
     }
 
@@ -337,13 +340,8 @@ impl ImportWriter {
         start_indexing(&self.timeline)?;
         self.wait_for_wal(stop, patience)?;
         self.judge_suspects(stop)?;
-        {
-            let mut manifest = shared.manifest();
-            manifest.import_stop = stop;
-            manifest.set_rules(&shared.rules().0);
-            manifest.write(&*shared.storage, &shared.paths.manifest())?;
-        }
-        self.complete = true;
+        shared.complete(|manifest| manifest.import_stop = stop)?;
+        self.dir.keep = true;
         info!(shared.log, "import complete"; "start" => %self.params.start, "stop" => %stop);
         Ok(self.timeline.clone())
     }
@@ -408,11 +406,8 @@ impl ImportWriter {
                 }
             }
         }
-        let synced = timeline.shared.wal.sync()?;
-        timeline
-            .shared
-            .tracker
-            .update(|progress| progress.synced = progress.synced.max(synced));
+        timeline.shared.wal.sync()?;
+        timeline.shared.tell_synced();
         Ok(())
     }
 
@@ -420,14 +415,11 @@ impl ImportWriter {
     fn judge_suspects(&self, stop: Lsn) -> Result<(), StoreError> {
         let snapshot = super::Snapshot::at(&self.timeline.shared, stop);
         for suspect in &self.suspects {
-            match snapshot.page(PageKey::Block(suspect.tag)) {
-                Ok((_, stats)) if stats.image => return Err(suspect.error(stop)),
-                Ok(_) | Err(ReadError::PastEnd { .. } | ReadError::NoRelation { .. }) => {
-                    warn!(self.timeline.shared.log, "a page of the backup was torn; WAL replaces it";
-                        "page" => %suspect.tag);
-                }
-                Err(error) => return Err(error.into()),
+            if snapshot.rests_on_image(PageKey::Block(suspect.tag))? {
+                return Err(suspect.error(stop));
             }
+            warn!(self.timeline.shared.log, "a page of the backup was torn; WAL replaces it";
+                "page" => %suspect.tag);
         }
         Ok(())
     }
@@ -435,19 +427,23 @@ impl ImportWriter {
 
 impl Drop for ImportWriter {
     fn drop(&mut self) {
-        if self.complete {
+        if self.dir.keep {
             return;
         }
         if let Some(writer) = self.layer_writer.take() {
             let _ = writer.join();
         }
+        // No thread may write where the directory is removed.
         self.timeline.close();
-        let shared = &self.timeline.shared;
-        let dir = shared.paths.dir();
-        if let Err(error) = shared.storage.remove_dir_all(&dir) {
-            warn!(shared.log, "removing a failed import"; "dir" => %dir.display(), "error" => %error);
-        }
     }
+}
+
+/// The pages in `bytes`.
+fn whole_pages(bytes: &[u8]) -> impl ExactSizeIterator<Item = &Page> {
+    assert_eq!(bytes.len() % PAGE_SIZE, 0, "pages come whole");
+    bytes
+        .chunks_exact(PAGE_SIZE)
+        .map(|chunk| chunk.try_into().expect("a chunk is a page"))
 }
 
 impl Suspect {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use slog::{info, warn};
-use walrecord::{EffectContext, Lsn, StreamDecoder};
+use walrecord::{EffectContext, Lsn, StreamDecoder, WalError};
 
 use super::ingest::{Ingest, IngestStart};
 use super::shared::Shared;
 use crate::error::StoreError;
+use crate::open::OpenLayer;
 
 /// Bytes of WAL read and indexed at a time. A batch becomes visible whole, so this also bounds how
 /// long a record that has arrived stays unreadable.
@@ -22,13 +23,23 @@ const MAX_FROZEN: usize = 2;
 /// writes) until the tail is rewound.
 pub(crate) fn run(shared: &Arc<Shared>) {
     while !shared.tracker.is_stopping() {
-        let rewinds = shared.rewinds();
-        let Err(error) = Indexer::start(shared).and_then(|mut indexer| indexer.follow()) else {
+        let mut rewinds = shared.rewinds();
+        let result = Indexer::start(shared).and_then(|mut indexer| {
+            rewinds = indexer.rewinds;
+            indexer.follow()
+        });
+        let Err(error) = result else {
             continue;
         };
-        warn!(shared.log, "indexing stopped"; "error" => %error);
-        shared.tracker.fail(error);
-        shared.set_looked_at(Lsn::MAX);
+        {
+            let _tail = shared.tail();
+            if shared.rewinds() != rewinds {
+                // The WAL that the error is about is gone.
+                continue;
+            }
+            warn!(shared.log, "indexing stopped"; "error" => %error);
+            shared.tracker.fail(error);
+        }
         let rewound = shared.tracker.wait_while(|_| shared.rewinds() == rewinds);
         if rewound.is_some() {
             info!(shared.log, "indexing goes on after a rewind");
@@ -46,20 +57,30 @@ struct Indexer<'a> {
     buffer: Vec<u8>,
 }
 
+/// Whether what was read of the WAL still stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tail {
+    Same,
+    Rewound,
+}
+
 impl<'a> Indexer<'a> {
     fn start(shared: &'a Arc<Shared>) -> Result<Indexer<'a>, StoreError> {
+        let _tail = shared.tail();
         let rewinds = shared.rewinds();
         let progress = shared.tracker.get();
         let start = progress.last_record;
+        // What an earlier attempt took in and did not get to publish.
+        shared.directories.forget_above(start);
         let layers = shared.layers();
         let control = shared.control_at(&layers, Lsn::MAX)?;
         let context = EffectContext {
-            rules: shared.rules().at(Lsn::MAX),
+            rules: shared.rules().after(start),
             track_commit_timestamp: control.parameters.track_commit_timestamp,
         };
         Ok(Indexer {
             shared,
-            ingest: Ingest::new(IngestStart {
+            ingest: Ingest::new(&IngestStart {
                 context,
                 control,
                 import_stop: progress.readable_from,
@@ -87,37 +108,34 @@ impl<'a> Indexer<'a> {
                 return Ok(());
             }
             if shared.wal.end() > position {
-                self.read_chunk()?;
+                if self.read_chunk()? == Tail::Rewound {
+                    return Ok(());
+                }
+                self.note_examined()?;
             }
             self.freeze_if_due();
         }
     }
 
-    fn read_chunk(&mut self) -> Result<(), StoreError> {
+    fn read_chunk(&mut self) -> Result<Tail, StoreError> {
         let read = self
             .shared
             .wal
             .read_at(self.position, &mut self.buffer)
             .map_err(StoreError::io("reading WAL at", self.position.to_string()))?;
-        let bad_wal = |decoder: &StreamDecoder, source| StoreError::BadWal {
-            valid_end: decoder.position(),
-            source: Box::new(source),
-        };
         self.decoder
             .push(self.position, &self.buffer[..read])
             .map_err(|source| bad_wal(&self.decoder, source))?;
         self.position = self.position + read as u64;
-        let mut result = Ok(());
         let mut layers = self.shared.layers();
-        loop {
+        let mut rules = self.shared.rules();
+        let result = loop {
             let raw = match self.decoder.next_record() {
                 Ok(Some(raw)) => raw,
-                Ok(None) => break,
-                Err(source) => {
-                    result = Err(bad_wal(&self.decoder, source));
-                    break;
-                }
+                Ok(None) => break Ok(()),
+                Err(source) => break Err(bad_wal(&self.decoder, source)),
             };
+            self.ingest.context.rules = rules.of_record(raw.end);
             let indexed = raw
                 .decode()
                 .map_err(|source| StoreError::BadRecord {
@@ -129,36 +147,68 @@ impl<'a> Indexer<'a> {
                     let resolver = self.shared.resolver(&layers);
                     self.ingest.record(&record, &resolver)
                 });
-            if let Err(error) = indexed {
-                // The batch may hold part of this record's effects: it is dropped whole, and what
-                // was good in it is indexed again if the tail is replaced.
-                return Err(error);
+            if indexed.is_err() {
+                break indexed;
             }
             if self.ingest.batch.full {
-                publish(self.shared, &mut self.ingest);
+                if self.publish() == Tail::Rewound {
+                    return Ok(Tail::Rewound);
+                }
                 layers = self.shared.layers();
+                rules = self.shared.rules();
             }
+        };
+        // Also before damage: what precedes it is good, and stays readable.
+        let tail = self.publish();
+        result.map(|()| tail)
+    }
+
+    /// Makes the batch visible, unless the WAL that it is from is gone.
+    fn publish(&mut self) -> Tail {
+        let shared = self.shared;
+        let _tail = shared.tail();
+        if shared.rewinds() != self.rewinds {
+            return Tail::Rewound;
         }
-        publish(self.shared, &mut self.ingest);
-        self.shared.set_looked_at(self.position);
-        result
+        if self.ingest.batch.end > shared.tracker.get().last_record {
+            shared.publish(&self.ingest.batch);
+        }
+        self.ingest.batch_taken();
+        Tail::Same
+    }
+
+    fn note_examined(&self) -> Result<(), StoreError> {
+        if self.decoder.ended() && self.shared.is_tail_settled() {
+            // A primary sends no zeros where records stand. (A crash leaves them: before the tail is
+            // settled they are nothing to complain of.)
+            let at = self.decoder.position();
+            return Err(StoreError::ZeroWal { valid_end: at });
+        }
+        let _tail = self.shared.tail();
+        if self.shared.rewinds() == self.rewinds {
+            self.shared.tracker.set_examined(self.position);
+        }
+        Ok(())
     }
 
     fn freeze_if_due(&self) {
+        let shared = self.shared;
         let (memory, start) = {
-            let layers = self.shared.layers();
+            let layers = shared.layers();
             let open = layers.open.read();
-            (open.memory(), open.start())
+            let memory = if open.is_empty() { 0 } else { open.memory() };
+            (memory, open.start())
         };
-        let end = self.shared.tracker.get().last_record;
-        let config = &self.shared.config;
+        let end = shared.tracker.get().last_record;
+        let config = &shared.config;
+        // Half of what its positions can tell: the next record may be a long one.
+        let most = config.open_layer_wal.min(OpenLayer::MAX_SPAN / 2);
         let due = memory >= config.open_layer_memory
-            || end.saturating_sub(start) >= config.open_layer_wal
-            || self.shared.freeze_requested();
+            || end.saturating_sub(start) >= most
+            || shared.freeze_requested();
         if !due {
             return;
         }
-        let shared = self.shared;
         shared
             .tracker
             .wait_while(|_| shared.layers().frozen.len() >= MAX_FROZEN);
@@ -166,9 +216,9 @@ impl<'a> Indexer<'a> {
     }
 }
 
-fn publish(shared: &Shared, ingest: &mut Ingest) {
-    if ingest.batch.end > shared.tracker.get().last_record {
-        shared.publish(&ingest.batch);
+fn bad_wal(decoder: &StreamDecoder, source: WalError) -> StoreError {
+    StoreError::BadWal {
+        valid_end: decoder.position(),
+        source: Box::new(source),
     }
-    ingest.batch_taken();
 }

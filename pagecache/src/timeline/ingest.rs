@@ -1,11 +1,13 @@
 //! From records to index: decodes WAL in order, turns each record's effects into index entries and
 //! metadata values, and hands them over in batches.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::FxHashMap;
 use walrecord::rmgr::xlog::ParameterChange;
 use walrecord::{
     BlockNumber, BlockTag, Effect, EffectContext, ForkNumber, Lsn, MetaEffect, PageKey, PageTouch,
-    PgVersion, Record, RedoRules, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
+    PgVersion, Record, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 
 use super::directories::DirectoryId;
@@ -28,7 +30,8 @@ pub(crate) struct Batch {
     pub(crate) touches: Vec<Touch>,
     pub(crate) values: Vec<ValueAt>,
     pub(crate) bytes: Vec<u8>,
-    pub(crate) rules: Vec<(Lsn, RedoRules)>,
+    /// Whether hint bits are logged, from where on.
+    pub(crate) hints: Vec<(Lsn, bool)>,
     /// End of the last record.
     pub(crate) end: Lsn,
     /// What comes next reads what is in the batch: it has to be taken now.
@@ -56,8 +59,25 @@ impl Batch {
         self.touches.clear();
         self.values.clear();
         self.bytes.clear();
-        self.rules.clear();
+        self.hints.clear();
         self.full = false;
+    }
+
+    fn mark(&self) -> [usize; 4] {
+        [
+            self.touches.len(),
+            self.values.len(),
+            self.bytes.len(),
+            self.hints.len(),
+        ]
+    }
+
+    fn back_to(&mut self, mark: [usize; 4]) {
+        let [touches, values, bytes, hints] = mark;
+        self.touches.truncate(touches);
+        self.values.truncate(values);
+        self.bytes.truncate(bytes);
+        self.hints.truncate(hints);
     }
 
     fn value(&mut self, key: Key, lsn: Lsn, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -104,7 +124,7 @@ struct At {
 }
 
 impl Ingest {
-    pub(crate) fn new(start: IngestStart) -> Ingest {
+    pub(crate) fn new(start: &IngestStart) -> Ingest {
         Ingest {
             context: start.context,
             control: start.control,
@@ -117,12 +137,22 @@ impl Ingest {
         }
     }
 
-    /// Adds a record's effects to the batch. `resolver` sees everything before the batch.
+    /// Adds a record's effects to the batch. `resolver` sees everything before the batch. After an
+    /// error the batch holds the records before, and this is of no further use.
     pub(crate) fn record(
         &mut self,
         record: &Record<'_>,
         resolver: &Resolver<'_>,
     ) -> Result<(), StoreError> {
+        let mark = self.batch.mark();
+        let result = self.effects(record, resolver);
+        if result.is_err() {
+            self.batch.back_to(mark);
+        }
+        result
+    }
+
+    fn effects(&mut self, record: &Record<'_>, resolver: &Resolver<'_>) -> Result<(), StoreError> {
         let at = At {
             start: record.start,
             end: record.end,
@@ -270,11 +300,13 @@ impl Ingest {
         change: impl FnOnce(&mut ForkState) -> bool,
     ) -> Result<(), StoreError> {
         let key = Key::relation(rel, fork);
-        if !self.forks.contains_key(&key) {
-            let state = resolver.fork(rel, fork, Lsn::MAX)?;
-            self.forks.insert(key, state);
+        let state = match self.forks.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(resolver.fork(rel, fork, Lsn::MAX)?),
+        };
+        if change(state) {
+            self.note_dirty(key);
         }
-        self.change(key, change);
         Ok(())
     }
 
@@ -285,17 +317,18 @@ impl Ingest {
         change: impl FnOnce(&mut ForkState) -> bool,
     ) -> Result<(), StoreError> {
         let key = Key::slru_segment(page.kind, page.segment());
-        if !self.forks.contains_key(&key) {
-            let state = resolver.slru_segment(page, Lsn::MAX)?;
-            self.forks.insert(key, state);
+        let state = match self.forks.entry(key) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(resolver.slru_segment(page, Lsn::MAX)?),
+        };
+        if change(state) {
+            self.note_dirty(key);
         }
-        self.change(key, change);
         Ok(())
     }
 
-    fn change(&mut self, key: Key, change: impl FnOnce(&mut ForkState) -> bool) {
-        let state = self.forks.get_mut(&key).expect("loaded by the caller");
-        if change(state) && !self.dirty.contains(&key) {
+    fn note_dirty(&mut self, key: Key) {
+        if !self.dirty.contains(&key) {
             self.dirty.push(key);
         }
     }
@@ -371,11 +404,26 @@ impl Ingest {
         at: At,
         resolver: &Resolver<'_>,
     ) -> Result<(), StoreError> {
+        let mut refused = None;
         self.change_fork(rel, fork, resolver, |state| {
             // Recovery creates the main fork of what it truncates.
             let created = fork == ForkNumber::Main && state.extend(0);
-            state.truncate(at.end, blocks) || created
-        })
+            match state.truncate(at.end, blocks) {
+                Ok(truncated) => truncated || created,
+                Err(error) => {
+                    refused = Some(error);
+                    false
+                }
+            }
+        })?;
+        match refused {
+            None => Ok(()),
+            Some(error) => Err(StoreError::BadRecord {
+                start: at.start,
+                end: at.end,
+                source: Box::new(error),
+            }),
+        }
     }
 
     fn remove_segments(
@@ -435,6 +483,8 @@ impl Ingest {
             KeyKind::Relation(rel, _) => (rel.spc, rel.db) != id,
             _ => true,
         });
+        // What the same record changed before is void with the rest.
+        self.dirty.retain(|key| self.forks.contains_key(key));
         let state = DirectoryState {
             exists: source.is_some(),
             barrier: at.end,
@@ -508,8 +558,9 @@ impl Ingest {
         self.control_dirty = true;
         self.context.track_commit_timestamp = parameters.track_commit_timestamp;
         if hinted_before != parameters.wal_log_hints && !self.checksums {
-            self.context.rules.hint_bits_logged = parameters.wal_log_hints;
-            self.batch.rules.push((at.end, self.context.rules));
+            self.batch.hints.push((at.end, parameters.wal_log_hints));
+            // The rules for the next record are looked up.
+            self.batch.full = true;
         }
         Ok(())
     }

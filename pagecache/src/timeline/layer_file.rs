@@ -11,14 +11,31 @@ use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerId, LayerKind, LayerOptions, LayerWriter};
-use crate::storage::Access;
+use crate::storage::{Access, Storage};
 
 /// Writes a layer file under a name that is never used again. It counts only once the manifest names
 /// it: until then a crash leaves a stray, which is removed at start.
 pub(crate) struct LayerFile {
     id: LayerId,
-    path: PathBuf,
+    file: UnfinishedFile,
     writer: LayerWriter,
+}
+
+/// A file that goes when it is not finished: on a full disk what was written would stand in the way of
+/// the next attempt.
+struct UnfinishedFile {
+    storage: Arc<dyn Storage>,
+    path: PathBuf,
+    keep: bool,
+}
+
+impl Drop for UnfinishedFile {
+    fn drop(&mut self) {
+        if !self.keep {
+            // If it cannot be removed it is a stray, for the next start.
+            let _ = self.storage.remove_file(&self.path);
+        }
+    }
 }
 
 impl LayerFile {
@@ -37,13 +54,18 @@ impl LayerFile {
             }
             _ => {}
         }
-        let file = shared
+        let content = shared
             .storage
             .create(&path)
             .map_err(StoreError::io("creating", &path))?;
-        let writer = LayerWriter::create(file, LayerOptions::new(kind))
-            .map_err(StoreError::io("writing", &path))?;
-        Ok(LayerFile { id, path, writer })
+        let file = UnfinishedFile {
+            storage: Arc::clone(&shared.storage),
+            path,
+            keep: false,
+        };
+        let writer = LayerWriter::create(content, LayerOptions::new(kind))
+            .map_err(StoreError::io("writing", &file.path))?;
+        Ok(LayerFile { id, file, writer })
     }
 
     pub(crate) fn add(
@@ -55,20 +77,22 @@ impl LayerFile {
     ) -> Result<(), StoreError> {
         self.writer
             .add(key, lsn, kind, value)
-            .map_err(StoreError::io("writing", &self.path))
+            .map_err(StoreError::io("writing", &self.file.path))
     }
 
     /// Makes the file and its name durable, and opens it for reading.
-    pub(crate) fn finish(self, shared: &Shared) -> Result<Layer, StoreError> {
+    pub(crate) fn finish(mut self, shared: &Shared) -> Result<Layer, StoreError> {
         self.writer
             .finish()
-            .map_err(StoreError::io("writing", &self.path))?;
+            .map_err(StoreError::io("writing", &self.file.path))?;
         let dir = shared.paths.layers();
         shared
             .storage
             .sync_dir(&dir)
             .map_err(StoreError::io("syncing", &dir))?;
-        open_layer(shared, self.id)
+        let layer = open_layer(shared, self.id)?;
+        self.file.keep = true;
+        Ok(layer)
     }
 }
 

@@ -3,6 +3,7 @@
 mod directories;
 mod flush;
 mod import;
+mod import_dir;
 mod indexer;
 mod ingest;
 mod layer_file;
@@ -30,7 +31,6 @@ pub use read::ReadStats;
 pub use snapshot::{ForkSize, Snapshot};
 
 use crate::error::{ReadError, StoreError};
-use crate::manifest::ManifestFile;
 use shared::Shared;
 
 /// An open timeline. Clones share it; it closes when [`Timeline::close`] is called.
@@ -142,6 +142,12 @@ impl Timeline {
         self.shared.tracker.failure()
     }
 
+    /// Why layers cannot be written at present (a full disk, say), if so. It is tried again and again;
+    /// meanwhile WAL is taken and acknowledged, and indexing stops when too much waits.
+    pub fn flush_failure(&self) -> Option<Arc<StoreError>> {
+        self.shared.tracker.flush_failure()
+    }
+
     /// Calls `listener` after each change of [`Timeline::progress`]. It must be quick and not call back.
     pub fn on_progress(&self, listener: Box<dyn Fn() + Send + Sync>) {
         self.shared.tracker.listen(listener);
@@ -153,6 +159,7 @@ impl Timeline {
     /// # Errors
     /// If the position is wrong, the disk refuses, or indexing has failed on what came before.
     pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), StoreError> {
+        self.check_running()?;
         if let Some(failure) = self.shared.tracker.failure() {
             return Err(StoreError::Failed(failure));
         }
@@ -168,7 +175,7 @@ impl Timeline {
     }
 
     /// Discards the WAL from `to` on and clears a failure of indexing. `to` must not lie before the
-    /// last good record's end.
+    /// last good record's end, see [`Timeline::wait_examined`].
     ///
     /// An opened timeline does not sync or report as synced what is appended before this has been
     /// called once, if only with the end of what is there: a crash may have left a tail that looks
@@ -177,21 +184,28 @@ impl Timeline {
     /// # Errors
     /// If `to` lies before the last record, or the disk refuses.
     pub fn rewind(&self, to: Lsn) -> Result<(), StoreError> {
-        let shared = &self.shared;
-        let last = shared.tracker.get().last_record;
-        if to < last {
-            return Err(StoreError::RewindTooFar { to, last });
+        self.check_running()?;
+        if let Some(failure) = self.shared.tracker.final_failure() {
+            return Err(StoreError::Failed(failure));
         }
-        shared.count_rewind();
-        shared.wal.rewind(to)?;
-        shared.settle_tail();
-        let synced = shared.wal.synced();
-        shared.tracker.update(|progress| {
-            progress.written = to;
-            progress.synced = synced.min(to);
-        });
-        shared.tracker.clear_failure();
-        Ok(())
+        self.shared.rewind(to)
+    }
+
+    fn check_running(&self) -> Result<(), StoreError> {
+        match self.shared.tracker.is_stopping() {
+            true => Err(StoreError::Stopping),
+            false => Ok(()),
+        }
+    }
+
+    /// Waits until all WAL that is there has been looked at, and gives the positions as they are
+    /// then: [`Progress::last_record`] is the end of the last good record. To be called before
+    /// [`Timeline::rewind`] by whoever asks where to rewind to; no WAL may be appended meanwhile.
+    ///
+    /// # Errors
+    /// If that takes longer than `limit`, or the timeline is being closed.
+    pub fn wait_examined(&self, limit: Duration) -> Result<Progress, WaitError> {
+        self.shared.tracker.wait_examined(limit)
     }
 
     /// Waits until `lsn` is readable.
@@ -200,19 +214,6 @@ impl Timeline {
     /// If it does not arrive within `limit`, or cannot.
     pub fn wait_for(&self, lsn: Lsn, limit: Duration) -> Result<Progress, WaitError> {
         self.shared.tracker.wait_for(lsn, limit)
-    }
-
-    /// Waits until all good WAL on disk is indexed. Only of use where nothing is appended: the wait ends
-    /// when the indexer has looked at the last byte.
-    ///
-    /// # Errors
-    /// If the timeline is closed meanwhile.
-    pub fn wait_until_indexed(&self) -> Result<(), StoreError> {
-        let shared = &self.shared;
-        let waited = shared
-            .tracker
-            .wait_while(|progress| shared.looked_at() < progress.written);
-        waited.map(|_| ()).ok_or(StoreError::Stopping)
     }
 
     /// The timeline at `lsn`.
@@ -273,18 +274,11 @@ impl Timeline {
     /// If the manifest cannot be written.
     pub fn set_minor(&self, minor: u16) -> Result<(), StoreError> {
         let now = self.shared.tracker.get().last_record;
-        let rules = self.shared.rules().at(now);
-        if rules.minor == minor {
+        if self.shared.rules().after(now).minor == minor {
             return Ok(());
         }
-        self.shared
-            .add_rules(now, walrecord::RedoRules { minor, ..rules });
-        let mut manifest = self.shared.manifest();
-        let mut next = manifest.clone();
-        next.set_rules(&self.shared.rules().0);
-        next.write(&*self.shared.storage, &self.shared.paths.manifest())?;
-        *manifest = next;
-        Ok(())
+        self.shared.change_rules(now, |rules| rules.minor = minor);
+        self.shared.change_manifest(|_| {})
     }
 
     /// Stops the timeline's threads. What is synced stays; the rest is received again.
@@ -306,26 +300,27 @@ impl Drop for FailOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let name = std::thread::current().name().unwrap_or("?").to_owned();
-            self.0.tracker.fail(StoreError::ThreadPanicked(name));
+            self.0
+                .tracker
+                .fail_for_good(StoreError::ThreadPanicked(name));
         }
     }
 }
 
 /// The thread that makes WAL durable: as fast as the disk syncs, everything written meanwhile at once.
 fn sync_wal(shared: &Arc<Shared>) {
-    while let Some(progress) = shared
-        .tracker
-        .wait_while(|progress| progress.synced >= progress.written || !shared.is_tail_settled())
-    {
+    loop {
+        let waited = shared.tracker.wait_while(|progress| {
+            progress.synced >= progress.written || !shared.is_tail_settled()
+        });
+        if waited.is_none() {
+            return;
+        }
         match shared.wal.sync() {
-            Ok(synced) => shared.tracker.update(|p| {
-                if p.written >= progress.written {
-                    p.synced = p.synced.max(synced.min(p.written));
-                }
-            }),
+            Ok(_) => shared.tell_synced(),
             Err(error) => {
                 slog::error!(shared.log, "syncing WAL failed"; "error" => %error);
-                shared.tracker.fail(error.into());
+                shared.tracker.fail_for_good(error.into());
                 return;
             }
         }

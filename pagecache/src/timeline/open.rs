@@ -1,6 +1,6 @@
 //! Opening a timeline: layers by the manifest, strays removed, the index of the WAL behind them rebuilt.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slog::{Logger, info};
 use walrecord::Lsn;
@@ -27,6 +27,14 @@ pub(crate) struct Surroundings {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) log: Logger,
+    /// Held while directories of tenants and timelines come and go.
+    pub(crate) tenants: Arc<Mutex<()>>,
+}
+
+impl Surroundings {
+    pub(crate) fn lock_tenants(&self) -> MutexGuard<'_, ()> {
+        self.tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Opens a timeline. Indexing of the WAL behind the last flushed layer goes on in the
@@ -42,6 +50,12 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
     )?;
     let written = wal.end();
     let start = manifest.disk_consistent_lsn;
+    if written < start {
+        return Err(StoreError::WalMissing {
+            end: written,
+            disk_consistent: start,
+        });
+    }
     let progress = Progress {
         written,
         // The tail behind the last good record may be what a crash left of it: nothing is promised of
@@ -64,6 +78,7 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
         },
         empty_layers(start),
     );
+    shared.set_complete();
     let layers = open_layers(&shared)?;
     shared.change_layers(|set| *set = layers);
     load_directories(&shared)?;

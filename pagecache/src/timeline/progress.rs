@@ -63,7 +63,14 @@ pub(crate) struct Tracker {
 #[derive(Default)]
 struct State {
     progress: Progress,
+    /// End of the WAL that the indexer has looked at. At or above `last_record`: behind that may be the
+    /// first part of a record.
+    examined: Lsn,
     failure: Option<Arc<StoreError>>,
+    /// Why the last attempt to write a layer failed.
+    flush_failure: Option<Arc<StoreError>>,
+    /// No rewind helps against `failure`.
+    is_final: bool,
     stopping: bool,
 }
 
@@ -72,6 +79,7 @@ impl Tracker {
         Tracker {
             state: Mutex::new(State {
                 progress,
+                examined: progress.last_record,
                 ..State::default()
             }),
             ..Tracker::default()
@@ -101,13 +109,55 @@ impl Tracker {
         self.notify();
     }
 
+    /// Notes a failure that a rewind heals.
     pub(crate) fn fail(&self, reason: StoreError) {
         self.lock().failure.get_or_insert_with(|| Arc::new(reason));
         self.notify();
     }
 
-    pub(crate) fn clear_failure(&self) {
-        self.lock().failure = None;
+    /// Notes a failure that only a restart heals.
+    pub(crate) fn fail_for_good(&self, reason: StoreError) {
+        {
+            let mut state = self.lock();
+            if !state.is_final {
+                state.failure = Some(Arc::new(reason));
+                state.is_final = true;
+            }
+        }
+        self.notify();
+    }
+
+    /// What the last attempt to write a layer came to.
+    pub(crate) fn set_flush_failure(&self, failure: Option<Arc<StoreError>>) {
+        self.lock().flush_failure = failure;
+    }
+
+    pub(crate) fn flush_failure(&self) -> Option<Arc<StoreError>> {
+        self.lock().flush_failure.clone()
+    }
+
+    /// The failure that no rewind heals, if there is one.
+    pub(crate) fn final_failure(&self) -> Option<Arc<StoreError>> {
+        let state = self.lock();
+        state.failure.clone().filter(|_| state.is_final)
+    }
+
+    /// The WAL ends at `written` now, and what stands behind the last record is to be looked at anew.
+    pub(crate) fn rewound(&self, written: Lsn, synced: Lsn) {
+        {
+            let mut state = self.lock();
+            state.progress.written = written;
+            state.progress.synced = synced.min(written);
+            state.examined = state.progress.last_record;
+            if !state.is_final {
+                state.failure = None;
+            }
+        }
+        self.notify();
+    }
+
+    pub(crate) fn set_examined(&self, examined: Lsn) {
+        self.lock().examined = examined;
         self.notify();
     }
 
@@ -167,6 +217,19 @@ impl Tracker {
         }
     }
 
+    /// Waits until the indexer has looked at all WAL that is there, or stopped at damage in it.
+    pub(crate) fn wait_examined(&self, limit: Duration) -> Result<Progress, WaitError> {
+        let begin = Instant::now();
+        let mut state = self.lock();
+        loop {
+            if state.failure.is_some() || state.examined >= state.progress.written {
+                return Ok(state.progress);
+            }
+            let wanted = state.progress.written;
+            state = self.wait_some(state, wanted, begin, limit)?;
+        }
+    }
+
     /// Waits until the record that ends at `wanted` is readable.
     pub(crate) fn wait_for(&self, wanted: Lsn, limit: Duration) -> Result<Progress, WaitError> {
         self.wait_until(wanted, limit, |progress| progress.last_record)
@@ -185,28 +248,38 @@ impl Tracker {
             if position(&state.progress) >= wanted {
                 return Ok(state.progress);
             }
-            if state.stopping {
-                return Err(WaitError::Stopping);
-            }
-            if let Some(reason) = &state.failure {
+            if let Some(reason) = &state.failure
+                && !state.stopping
+            {
                 return Err(WaitError::Failed {
                     wanted,
                     reason: Arc::clone(reason),
                 });
             }
-            let left = limit.saturating_sub(begin.elapsed());
-            if left.is_zero() {
-                return Err(WaitError::Timeout {
-                    wanted,
-                    last_record: state.progress.last_record,
-                    waited: limit,
-                });
-            }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .0;
+            state = self.wait_some(state, wanted, begin, limit)?;
         }
+    }
+
+    /// Waits for a change, at most until `limit` after `begin`.
+    fn wait_some<'a>(
+        &self,
+        state: MutexGuard<'a, State>,
+        wanted: Lsn,
+        begin: Instant,
+        limit: Duration,
+    ) -> Result<MutexGuard<'a, State>, WaitError> {
+        if state.stopping {
+            return Err(WaitError::Stopping);
+        }
+        let left = limit.saturating_sub(begin.elapsed());
+        if left.is_zero() {
+            return Err(WaitError::Timeout {
+                wanted,
+                last_record: state.progress.last_record,
+                waited: limit,
+            });
+        }
+        let waited = self.changed.wait_timeout(state, left);
+        Ok(waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0)
     }
 }

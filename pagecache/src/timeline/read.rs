@@ -4,15 +4,13 @@
 use std::fmt::Write as _;
 use std::ops::ControlFlow;
 
-use walrecord::{
-    Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, Rmgr, RmgrId, ZERO_PAGE,
-};
+use walrecord::{Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, Rmgr, RmgrId, ZERO_PAGE};
 use walredo::Applied;
 
 use super::layers::{FoundBody, LayerSet};
 use super::resolve::{Place, Resolver, Step};
 use super::wal_window::RecordFetcher;
-use crate::error::ReadError;
+use crate::error::{ReadError, StoreError};
 use crate::layer::EntryKind;
 
 /// What a read had to do.
@@ -26,13 +24,23 @@ pub struct ReadStats {
     pub by_rmgr: [u32; Rmgr::ALL.len()],
 }
 
-/// Rules by the LSN from which on they hold, ascending.
+/// Rules by the LSN above which they hold, ascending. Never empty, as the manifest has it.
 pub(crate) struct RulesHistory(pub(crate) Vec<(Lsn, RedoRules)>);
 
 impl RulesHistory {
-    pub(crate) fn at(&self, lsn: Lsn) -> RedoRules {
-        let upto = self.0.partition_point(|(from, _)| *from <= lsn);
-        self.0[upto.max(1) - 1].1
+    /// The rules for a record that ends at `end`.
+    pub(crate) fn of_record(&self, end: Lsn) -> RedoRules {
+        self.first(self.0.partition_point(|(from, _)| *from < end))
+    }
+
+    /// The rules for records that end above `lsn`.
+    pub(crate) fn after(&self, lsn: Lsn) -> RedoRules {
+        self.first(self.0.partition_point(|(from, _)| *from <= lsn))
+    }
+
+    /// The last of the first `count`; the first hold for whatever is before them.
+    fn first(&self, count: usize) -> RedoRules {
+        self.0[count.max(1) - 1].1
     }
 }
 
@@ -123,14 +131,14 @@ impl PageBuilder<'_> {
                 continue;
             }
             stats.records += 1;
-            let rules = self.rules.at(link.lsn);
+            let rules = self.rules.of_record(link.lsn);
             let start = match link.body {
                 LinkBody::Wal(start) => start,
                 LinkBody::Bytes { .. } => link.lsn,
             };
             let record =
                 Record::parse(rules.version, start, link.lsn, bytes).map_err(|source| {
-                    crate::error::StoreError::BadRecord {
+                    StoreError::BadRecord {
                         start,
                         end: link.lsn,
                         source: Box::new(source),
@@ -160,6 +168,25 @@ impl PageBuilder<'_> {
     }
 }
 
+/// Whether the oldest version that counts for the page at `at` is an image that is stored whole.
+pub(crate) fn rests_on_image(
+    resolver: &Resolver<'_>,
+    key: PageKey,
+    at: Lsn,
+) -> Result<bool, StoreError> {
+    let Place::Steps(steps) = resolver.place(key, at)? else {
+        return Ok(false);
+    };
+    for step in &steps {
+        let (chain, complete) = collect(resolver.layers, step)?;
+        if complete {
+            let base = chain.links.last();
+            return Ok(base.is_some_and(|link| link.kind == EntryKind::Image));
+        }
+    }
+    Ok(false)
+}
+
 fn no_fork(key: PageKey, lsn: Lsn) -> ReadError {
     match key {
         PageKey::Block(tag) => ReadError::NoRelation {
@@ -176,7 +203,7 @@ fn no_fork(key: PageKey, lsn: Lsn) -> ReadError {
 }
 
 /// Collects the versions of one step. The second value says whether the last one stands alone.
-fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), ReadError> {
+fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), StoreError> {
     let mut chain = Chain::default();
     let mut complete = false;
     let key = crate::key::Key::page(step.key);

@@ -16,7 +16,7 @@ use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::manifest::{Manifest, TimelinePaths};
+use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
 use crate::meta::ControlState;
 use crate::storage::Storage;
 use crate::wal::WalStore;
@@ -38,20 +38,29 @@ pub(crate) struct Shared {
     manifest: Mutex<Manifest>,
     layers: RwLock<Arc<LayerSet>>,
     rules: RwLock<Arc<RulesHistory>>,
-    /// Counts rewinds: what was read of the WAL's tail before one is void.
+    /// Held while a batch is published, and while the WAL's tail is replaced: nothing that was read
+    /// before a rewind is published after it. Taken before all other locks.
+    tail: Mutex<()>,
+    /// Counts rewinds: what was read of the WAL's tail before one is void. Changes under `tail`.
     rewinds: AtomicU64,
     /// The open layer is to be frozen whatever its size.
     freeze: AtomicBool,
-    /// The end of the WAL that the indexer has looked at; all of it, if it has failed.
-    looked_at: AtomicU64,
     /// The end of the WAL is where it is said to be, not where a crash happened to leave it: what is
     /// appended may be synced and acknowledged.
     tail_settled: AtomicBool,
+    /// The manifest is on disk: the timeline exists. Changes while `manifest` is held.
+    is_complete: AtomicBool,
+    decoder_options: DecoderOptions,
 }
 
 impl Shared {
     pub(crate) fn new(parts: SharedParts, layers: LayerSet) -> Shared {
         let rules = parts.manifest.rules_history();
+        let decoder_options = DecoderOptions {
+            segment_size: Some(parts.manifest.segment_size),
+            system_identifier: Some(parts.manifest.system_identifier),
+            version: Some(parts.manifest.version),
+        };
         Shared {
             config: parts.config,
             storage: parts.storage,
@@ -65,10 +74,12 @@ impl Shared {
             manifest: Mutex::new(parts.manifest),
             layers: RwLock::new(Arc::new(layers)),
             rules: RwLock::new(Arc::new(RulesHistory(rules))),
+            tail: Mutex::new(()),
             rewinds: AtomicU64::new(0),
             freeze: AtomicBool::new(false),
-            looked_at: AtomicU64::new(0),
             tail_settled: AtomicBool::new(false),
+            is_complete: AtomicBool::new(false),
+            decoder_options,
         }
     }
 
@@ -88,13 +99,58 @@ impl Shared {
         Arc::clone(&self.rules.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Adds rules that hold from `lsn` on.
-    pub(crate) fn add_rules(&self, lsn: Lsn, rules: RedoRules) {
+    /// Changes the rules for records that end above `lsn`.
+    pub(crate) fn change_rules(&self, lsn: Lsn, change: impl FnOnce(&mut RedoRules)) {
         let mut history = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        let mut list: Vec<_> = history.0.clone();
-        list.retain(|(from, _)| *from < lsn);
-        list.push((lsn, rules));
+        let mut list = history.0.clone();
+        let mut rules = history.after(lsn);
+        change(&mut rules);
+        match list.binary_search_by_key(&lsn, |(from, _)| *from) {
+            Ok(at) => list[at].1 = rules,
+            Err(at) => list.insert(at, (lsn, rules)),
+        }
         *history = Arc::new(RulesHistory(list));
+    }
+
+    /// Forgets rules that were to hold from above `lsn` on, where other WAL follows now.
+    fn forget_rules_above(&self, lsn: Lsn) {
+        let mut history = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        if history.0.last().is_some_and(|(from, _)| *from > lsn) {
+            let mut list = history.0.clone();
+            let keep = list.partition_point(|(from, _)| *from <= lsn).max(1);
+            list.truncate(keep);
+            *history = Arc::new(RulesHistory(list));
+        }
+    }
+
+    /// Changes the manifest; on disk first, if it is there yet.
+    pub(crate) fn change_manifest(
+        &self,
+        change: impl FnOnce(&mut Manifest),
+    ) -> Result<(), StoreError> {
+        let mut manifest = self.manifest();
+        let mut next = manifest.clone();
+        change(&mut next);
+        next.set_rules(&self.rules().0);
+        if self.is_complete.load(Ordering::Acquire) {
+            next.write(&*self.storage, &self.paths.manifest())?;
+        }
+        *manifest = next;
+        Ok(())
+    }
+
+    /// Writes the manifest for the first time, which makes the timeline exist.
+    pub(crate) fn complete(&self, change: impl FnOnce(&mut Manifest)) -> Result<(), StoreError> {
+        let mut manifest = self.manifest();
+        change(&mut manifest);
+        manifest.set_rules(&self.rules().0);
+        manifest.write(&*self.storage, &self.paths.manifest())?;
+        self.set_complete();
+        Ok(())
+    }
+
+    pub(crate) fn set_complete(&self) {
+        self.is_complete.store(true, Ordering::Release);
     }
 
     pub(crate) fn manifest(&self) -> MutexGuard<'_, Manifest> {
@@ -103,12 +159,7 @@ impl Shared {
 
     /// What WAL of this timeline is decoded with.
     pub(crate) fn decoder_options(&self) -> DecoderOptions {
-        let manifest = self.manifest();
-        DecoderOptions {
-            segment_size: Some(manifest.segment_size),
-            system_identifier: Some(manifest.system_identifier),
-            version: Some(manifest.version),
-        }
+        self.decoder_options
     }
 
     pub(crate) fn resolver<'a>(&'a self, layers: &'a LayerSet) -> Resolver<'a> {
@@ -128,7 +179,7 @@ impl Shared {
         Ok(found.map(|(_, state)| state).unwrap_or_default())
     }
 
-    /// Makes a batch visible, then the positions that it leads to.
+    /// Makes a batch visible, then the positions that it leads to. The caller holds the tail.
     pub(crate) fn publish(&self, batch: &Batch) {
         let layers = self.layers();
         {
@@ -141,8 +192,8 @@ impl Shared {
                 open.insert_record(touch.key, touch.start, touch.end, touch.kind);
             }
         }
-        for (lsn, rules) in &batch.rules {
-            self.add_rules(*lsn, *rules);
+        for (lsn, hint_bits_logged) in &batch.hints {
+            self.change_rules(*lsn, |rules| rules.hint_bits_logged = *hint_bits_logged);
         }
         self.tracker
             .update(|progress| progress.last_record = batch.end);
@@ -159,9 +210,10 @@ impl Shared {
     }
 
     /// Freezes the open layer, which ends at `end`, and opens a new one. Only the indexer calls this.
+    /// A layer may be empty: WAL that changes no page counts as flushed too.
     pub(crate) fn freeze(&self, end: Lsn) {
         self.freeze.store(false, Ordering::Release);
-        if self.layers().open.read().is_empty() {
+        if self.layers().open.read().start() == end {
             return;
         }
         self.change_layers(|layers| {
@@ -171,13 +223,36 @@ impl Shared {
         self.tracker.update(|_| {});
     }
 
-    pub(crate) fn looked_at(&self) -> Lsn {
-        Lsn::new(self.looked_at.load(Ordering::Acquire))
+    /// See the field.
+    pub(crate) fn tail(&self) -> MutexGuard<'_, ()> {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_looked_at(&self, lsn: Lsn) {
-        self.looked_at.store(lsn.get(), Ordering::Release);
-        self.tracker.update(|_| {});
+    /// Replaces the WAL from `to` on, which is at or above the last record, by nothing.
+    pub(crate) fn rewind(&self, to: Lsn) -> Result<(), StoreError> {
+        let _tail = self.tail();
+        let progress = self.tracker.get();
+        // An import knows where its first record starts before it has any WAL.
+        let last = progress.last_record.min(progress.written);
+        if to < last {
+            return Err(StoreError::RewindTooFar { to, last });
+        }
+        let result = self.wal.rewind(to);
+        if result.is_ok() {
+            self.settle_tail();
+            self.forget_rules_above(to);
+        }
+        self.rewinds.fetch_add(1, Ordering::AcqRel);
+        // Also if it failed half way: the end may be somewhere else now.
+        self.tracker.rewound(self.wal.end(), self.wal.synced());
+        Ok(result?)
+    }
+
+    /// Tells how far the WAL is durable.
+    pub(crate) fn tell_synced(&self) {
+        // Asked anew under the tracker's lock: what a sync said before a rewind is void.
+        self.tracker
+            .update(|progress| progress.synced = self.wal.synced().min(progress.written));
     }
 
     pub(crate) fn settle_tail(&self) {
@@ -190,10 +265,6 @@ impl Shared {
 
     pub(crate) fn rewinds(&self) -> u64 {
         self.rewinds.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn count_rewind(&self) {
-        self.rewinds.fetch_add(1, Ordering::AcqRel);
     }
 }
 

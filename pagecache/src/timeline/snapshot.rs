@@ -10,7 +10,7 @@ use walrecord::{
 
 use super::layer_file::reopened;
 use super::layers::LayerSet;
-use super::read::{PageBuilder, ReadStats};
+use super::read::{self, PageBuilder, ReadStats};
 use super::resolve::Resolver;
 use super::shared::Shared;
 use super::wal_window::RecordFetcher;
@@ -84,6 +84,11 @@ impl Snapshot {
             }
         }
         Ok((page, stats))
+    }
+
+    /// Whether the page begins with an image that is stored whole, rather than with a record or zeros.
+    pub(crate) fn rests_on_image(&self, key: PageKey) -> Result<bool, ReadError> {
+        Ok(read::rests_on_image(&self.resolver(), key, self.lsn)?)
     }
 
     /// The same page, from layer files opened anew, past the block cache: a check on the first way.
@@ -239,7 +244,7 @@ impl Snapshot {
 
     /// The rules that redo follows here.
     pub fn rules(&self) -> RedoRules {
-        self.shared.rules().at(self.lsn)
+        self.shared.rules().after(self.lsn)
     }
 
     fn files_in<T>(

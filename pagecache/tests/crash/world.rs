@@ -7,7 +7,8 @@ use std::sync::Arc;
 use pagecache::storage::{Access, Rng, SimulatedDisk, Storage, create_dirs_durably};
 use pagecache::{
     HistoryEntry, Key, LayerId, LayerKind, LayerRecord, LayerSummary, Manifest, ManifestFile,
-    Settings, TenantManifest, TenantPaths, TimelinePaths, WalStore, list_timelines, remove_strays,
+    RulesRecord, Settings, TenantManifest, TenantPaths, TimelinePaths, WalStore, list_timelines,
+    remove_strays,
 };
 use walrecord::{Lsn, PgVersion, TenantId, TimelineId};
 
@@ -186,7 +187,7 @@ impl World {
         let mut manifest = self.current_manifest();
         let record = self.make_layer(disk, &manifest, rng)?;
         manifest.next_layer = LayerId::new(record.id.get() + 1);
-        manifest.settings.minor = manifest.settings.minor.wrapping_add(1);
+        manifest.settings.data_checksums = !manifest.settings.data_checksums;
         self.write_manifest(disk, manifest)
     }
 
@@ -421,7 +422,14 @@ fn first_manifest(start: Lsn) -> Manifest {
         disk_consistent_lsn: start,
         next_layer: LayerId::new(1),
         layers: Vec::new(),
-        settings: Settings::default(),
+        settings: Settings {
+            data_checksums: false,
+            rules: vec![RulesRecord {
+                from: Lsn::INVALID,
+                minor: 18,
+                hint_bits_logged: false,
+            }],
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 //! `pageserver checkout`
 
 use anyhow::{Context, Result, bail};
-use pageservice::CheckoutRequest;
+use pageservice::http::CheckoutRequest;
 use slog::Logger;
 
 use super::client::Server;
@@ -40,7 +40,9 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
         }
         None => {
             if !mapping.is_empty() {
-                bail!("--tablespace-mapping needs --data-dir: a running server puts tablespaces inside the directory");
+                bail!(
+                    "--tablespace-mapping needs --data-dir: a running server puts tablespaces inside the directory"
+                );
             }
             let request = CheckoutRequest {
                 dir: dir.display().to_string(),

@@ -1,7 +1,7 @@
 //! A client of `/v1` of a running server.
 
 use anyhow::{Context, Result, bail};
-use pageservice::ErrorBody;
+use pageservice::http::ErrorBody;
 use serde::de::DeserializeOwned;
 
 /// The largest answer that is read, in bytes.

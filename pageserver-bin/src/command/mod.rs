@@ -1,10 +1,10 @@
 //! The commands that are asked and answered: import, status, page get, checkout.
 
+mod checkout;
 mod client;
 mod import;
 mod page;
 mod status;
-mod checkout;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
 use slog::Logger;
 
+use crate::follow::EXAMINE_LIMIT;
+
 pub use checkout::checkout;
 pub use import::import;
 pub use page::page_get;
@@ -21,8 +23,7 @@ pub use status::status;
 
 /// Opens the store in a directory that no server uses.
 fn open_offline(dir: &Path, log: &Logger) -> Result<Store> {
-    let storage =
-        LocalStorage::new(dir).with_context(|| format!("opening {}", dir.display()))?;
+    let storage = LocalStorage::new(dir).with_context(|| format!("opening {}", dir.display()))?;
     Ok(Store::open(
         Arc::new(storage),
         StoreConfig::default(),
@@ -33,7 +34,7 @@ fn open_offline(dir: &Path, log: &Logger) -> Result<Store> {
 /// A timeline of a store that was just opened, once everything on disk is indexed.
 fn settled(store: &Store, name: &str) -> Result<Timeline> {
     let timeline = store.timeline(None, name)?;
-    timeline.wait_until_indexed()?;
+    timeline.wait_examined(EXAMINE_LIMIT)?;
     Ok(timeline)
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use pageservice::TimelineStatus;
+use pageservice::http::TimelineStatus;
 use slog::Logger;
 use walrecord::{BlockTag, Lsn, Page, PageKey};
 
@@ -30,8 +30,9 @@ pub fn page_get(args: &PageGet, log: &Logger) -> Result<()> {
     match &args.output {
         None => answer(dump(PageKey::Block(tag), lsn, &page).trim_end()),
         Some(path) if path.as_os_str() == "-" => std::io::stdout().write_all(&page)?,
-        Some(path) => std::fs::write(path, page)
-            .with_context(|| format!("writing {}", path.display()))?,
+        Some(path) => {
+            std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?
+        }
     }
     Ok(())
 }
@@ -59,6 +60,9 @@ fn from_server(args: &PageGet, tag: BlockTag) -> Result<(Page, Lsn)> {
     let bytes = server.get_bytes(&path)?;
     match Page::try_from(bytes.as_slice()) {
         Ok(page) => Ok((page, lsn)),
-        Err(_) => bail!("the server answered with {} bytes instead of a page", bytes.len()),
+        Err(_) => bail!(
+            "the server answered with {} bytes instead of a page",
+            bytes.len()
+        ),
     }
 }

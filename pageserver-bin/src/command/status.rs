@@ -1,7 +1,7 @@
 //! `pageserver status`
 
 use anyhow::Result;
-use pageservice::{TenantStatus, TimelineStatus};
+use pageservice::http::{TenantStatus, TimelineStatus};
 
 use super::answer;
 use super::client::Server;

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use pagecache::Timeline;
-use pageservice::client::PageStreamClient;
+use pageservice::ProtocolVersion;
+use pageservice::client::{PageStreamClient, ReadAt};
 use walrecord::{DecoderOptions, Lsn, StreamDecoder};
 
 use super::scene::Scene;
@@ -138,8 +139,9 @@ impl Figures {
             .filter(|fork| fork.fork == walrecord::ForkNumber::Main)
             .max_by_key(|fork| fork.blocks)
             .context("there are relations")?;
-        let mut client = PageStreamClient::connect_v3(
+        let mut client = PageStreamClient::connect(
             scene.service().local_addr(),
+            ProtocolVersion::V3,
             &info.tenant.to_string(),
             &info.timeline.to_string(),
         )?;
@@ -151,7 +153,7 @@ impl Figures {
                 block: index as u32 % fork.blocks,
             };
             let begin = Instant::now();
-            client.get_page(tag, Lsn::MAX, snapshot.lsn())?;
+            client.page(ReadAt::exactly(snapshot.lsn()), tag)?;
             micros.push(begin.elapsed().as_micros() as u32);
         }
         let (median, p99) = quantiles(&mut micros);

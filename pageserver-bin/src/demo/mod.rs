@@ -62,7 +62,9 @@ pub fn demo(args: &Demo, log: &Logger) -> Result<()> {
 /// Imports while a workload runs, follows, and marks three moments: one soon long past, one in between, the
 /// last. Returns their LSNs.
 fn story(scene: &mut Scene, figures: &mut Figures) -> Result<Vec<Lsn>> {
-    say("a workload of OLTP, bulk loads, DDL, VACUUM, subtransactions, prepared transactions, ... begins");
+    say(
+        "a workload of OLTP, bulk loads, DDL, VACUUM, subtransactions, prepared transactions, ... begins",
+    );
     scene.work()?;
     say("the page server imports the primary while the workload goes on");
     scene.import_during_work(figures)?;
@@ -140,7 +142,9 @@ fn clone_the_past(scene: &Scene, point: Lsn, figures: &mut Figures, log: &Logger
         ours.prepared.len()
     ));
     match amcheck(clone.address())? {
-        Some(checked) => say(&format!("amcheck finds no fault in {checked} relations of the clone")),
+        Some(checked) => say(&format!(
+            "amcheck finds no fault in {checked} relations of the clone"
+        )),
         None => say("amcheck is not installed there: skipped"),
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
-use pageservice::{PageService, PageServiceOptions};
+use pageservice::{Listen, PageService, PageServiceOptions};
 use slog::Logger;
 use stockpg::{
     BackupSource, Cluster, InitOptions, PgInstall, Recovery, Scratch, Workload, WorkloadOptions,
@@ -17,8 +17,9 @@ use walreceiver::{ConnInfo, ReceiverStatus, SlotName};
 use walrecord::Lsn;
 
 use super::figures::Figures;
+use crate::cli::PeerKind;
 use crate::import::{LiveImport, import_live};
-use crate::run::Following;
+use crate::run::{Following, follow_options};
 use crate::serve::StoreSource;
 use crate::stop::Stop;
 
@@ -36,8 +37,8 @@ pub(super) struct Scene {
     receiver: ReceiverStatus,
     backup: PathBuf,
     log: Logger,
-    // Last: what is in it goes first.
-    home: Scratch,
+    // Last: what is in it goes first. Absent once it is to be kept.
+    home: Option<Scratch>,
 }
 
 impl Scene {
@@ -70,13 +71,16 @@ impl Scene {
             receiver: ReceiverStatus::new(),
             backup,
             log: log.clone(),
-            home,
+            home: Some(home),
         })
     }
 
     /// Runs the workload once.
     pub(super) fn work(&mut self) -> Result<()> {
-        self.workload.as_mut().context("the workload is away")?.run_all()
+        self.workload
+            .as_mut()
+            .context("the workload is away")?
+            .run_all()
     }
 
     /// Imports the primary while the workload runs in another thread, then follows it.
@@ -92,18 +96,25 @@ impl Scene {
         };
         let timeline = import_live(&self.store, &import, &Stop::default(), |_| {}, &self.log)?;
         figures.imported(timeline.sizes().layer_bytes, &self.backup, begin.elapsed())?;
-        let workload = busy.join().map_err(|_| anyhow::anyhow!("the workload panicked"))??;
+        let workload = busy
+            .join()
+            .map_err(|_| anyhow::anyhow!("the workload panicked"))??;
         self.workload = Some(workload);
-        self.following = Some(Following::start(
+        let options = follow_options(
             &timeline,
             &import.conninfo,
             &import.slot,
+            PeerKind::Postgres,
+        );
+        self.following = Some(Following::start(
+            &timeline,
+            options,
             &self.receiver,
             &self.log,
         )?);
         let source = StoreSource::new(Arc::clone(&self.store), self.receiver.clone());
         self.service = Some(PageService::start(
-            ([127, 0, 0, 1], 0).into(),
+            Listen::loopback(([127, 0, 0, 1], 0).into()),
             Arc::new(source),
             PageServiceOptions::default(),
             &self.log,
@@ -122,7 +133,9 @@ impl Scene {
 
     /// A checkpoint, without which stock recovery would not write its pages out, and the LSN behind it.
     pub(super) fn mark(&mut self) -> Result<Lsn> {
-        self.primary.client("postgres")?.batch_execute("CHECKPOINT")?;
+        self.primary
+            .client("postgres")?
+            .batch_execute("CHECKPOINT")?;
         self.end()
     }
 
@@ -152,7 +165,7 @@ impl Scene {
     }
 
     pub(super) fn home(&self) -> &Path {
-        self.home.path()
+        self.home.as_ref().expect("kept only at the end").path()
     }
 
     /// Stock recovery of the very bytes that were imported, with WAL that the primary archived.
@@ -180,14 +193,14 @@ impl Scene {
         Ok(())
     }
 
-    /// Keeps the directory and stops the rest.
+    /// Stops everything and keeps the directory.
     pub(super) fn keep(mut self) -> Result<PathBuf> {
-        self.quiet();
-        let Scene { home, .. } = self;
+        self.stop();
+        let home = self.home.take().context("kept already")?;
         Ok(home.keep())
     }
 
-    fn quiet(&mut self) {
+    fn stop(&mut self) {
         if let Some(service) = self.service.take() {
             service.stop();
         }
@@ -195,5 +208,12 @@ impl Scene {
             following.stop();
         }
         self.store.close();
+    }
+}
+
+impl Drop for Scene {
+    /// Before the primary goes: nobody is left who would miss it.
+    fn drop(&mut self) {
+        self.stop();
     }
 }

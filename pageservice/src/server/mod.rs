@@ -19,6 +19,7 @@ use crate::listen::{Listen, StartError};
 use crate::source::PageSource;
 use crate::stats::{Counters, PageServiceStats, StatsReader};
 pub use command::MAX_NAME;
+pub(crate) use command::is_name;
 use connection::Connection;
 use registry::Registry;
 pub use stream::MAX_BATCH;

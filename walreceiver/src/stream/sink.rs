@@ -101,7 +101,7 @@ pub trait WalSink: Send {
     /// status replies go on meanwhile.
     ///
     /// # Errors
-    /// [`SinkError::Fatal`] ends [`follow`](crate::follow) (the store is broken, or the WAL cannot
+    /// [`SinkError::Fatal`] ends [`follow`](crate::follow()) (the store is broken, or the WAL cannot
     /// be accepted); [`SinkError::Retry`] makes it reconnect and send again from what
     /// [`held`](WalSink::held) then says.
     fn write(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), SinkError>;

@@ -133,6 +133,7 @@ fn an_archive_left_unread_does_not_leak_into_the_next() {
         peer.send(b'H', &[0, 0, 0]);
         peer.send(b'd', b"n16384.tar\0/space\0");
         peer.send(b'd', b"dspace");
+        peer.send(b'd', b"dmore of it");
         peer.send(b'd', b"nbase.tar\0\0");
         peer.send(b'd', b"dbase");
         peer.send(b'c', b"");

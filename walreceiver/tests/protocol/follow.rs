@@ -249,10 +249,11 @@ fn a_safekeeper_is_asked_for_wal_and_nothing_else() {
 
 #[test]
 fn a_stop_ends_a_login_that_hangs() {
-    let (info, server) = serve(|peer| {
+    let (mut info, server) = serve(|peer| {
         peer.start_up();
         peer.receive().is_none()
     });
+    info.connect_timeout = None;
     let (control, status) = (Control::new(), ReceiverStatus::new());
     let stop = control.clone();
     let seen = status.clone();

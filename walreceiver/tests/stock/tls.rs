@@ -6,8 +6,10 @@ use std::path::Path;
 use tempfile::TempDir;
 use walreceiver::{ConnectError, ConnectFailure, Connection, SqlState, TlsSettingsError};
 
+use super::streaming::{Running, assert_same_wal, options};
 use crate::support::no_log;
 use crate::support::server::{Server, Setup, tool};
+use crate::support::sink::Memory;
 
 /// A certificate authority, and what it signed.
 struct Certificates(TempDir);
@@ -277,4 +279,22 @@ fn a_client_certificate_logs_in_and_its_key_must_be_private() {
         failure(&server, "user=cert_user sslmode=require"),
         ConnectFailure::Refused(_)
     ));
+}
+
+#[test]
+fn wal_and_replies_pass_each_other_in_one_encrypted_session() {
+    let certificates = Certificates::make();
+    let server = server(&certificates);
+    let memory = Memory::at(server.flush_lsn());
+    let running = Running::start(options(&server, "sslmode=require"), &memory);
+    server.execute("CREATE TABLE t (n int, filler text)");
+    for _ in 0..20 {
+        server.execute("INSERT INTO t SELECT g, repeat('x', 200) FROM generate_series(1, 1000) g");
+    }
+    memory.wait_for(server.flush_lsn());
+    assert_same_wal(&server, &memory, None, 1);
+    assert_eq!(running.status.snapshot().failures, 0);
+    // The reply that a shutdown waits for is encrypted too.
+    server.stop("fast");
+    running.stop().unwrap();
 }

@@ -2,7 +2,7 @@
 
 use walrecord::PageTouch::{Delta, IfPresent, Image, Implicit, Init};
 use walrecord::rmgr::multixact::MEMBERS_PER_PAGE;
-use walrecord::rmgr::visibility::HEAP_BLOCKS_PER_PAGE;
+use walrecord::rmgr::visibility::{self, HEAP_BLOCKS_PER_PAGE};
 use walrecord::rmgr::xlog::{CheckPoint, ParameterChange};
 use walrecord::{
     BlockTag, EffectContext, EffectError, ForkNumber, Lsn, MetaEffect, PgVersion, RelFileLocator,
@@ -609,4 +609,18 @@ fn a_dynamic_sink_is_accepted() {
         })
         .unwrap();
     assert_eq!(count, 3);
+}
+
+#[test]
+fn an_update_within_a_page_clears_its_bits_once() {
+    let mut within = update(7, 8, 3);
+    within.blocks.truncate(1);
+    let blocks = |build: &Build| {
+        build.with(|record| {
+            let clears = visibility::clears(record).unwrap();
+            clears.map(|clear| clear.heap_block).collect::<Vec<_>>()
+        })
+    };
+    assert_eq!(blocks(&within), [7]);
+    assert_eq!(blocks(&update(7, 8, 3)), [8, 7]);
 }

@@ -176,3 +176,28 @@ fn a_block_size_out_of_bounds_is_a_bug() {
     let options = options(LayerKind::Image, Compression::None, MAX_BLOCK_SIZE + 1);
     let _ = LayerWriter::create(Arc::new(MemoryFile::default()), options);
 }
+
+#[test]
+fn layers_of_one_id_in_one_cache_do_not_see_each_others_blocks() {
+    // Ids are unique in one timeline, and the timelines of a store share a cache.
+    let cache = Arc::new(BlockCache::new(64 << 20));
+    let write_one = |fill: u8| {
+        let file = MemoryFile::with(Vec::new());
+        let options = options(LayerKind::Delta, Compression::None, 8192);
+        let mut writer = LayerWriter::create(file.clone(), options).unwrap();
+        let lsn = Lsn::new(8);
+        writer
+            .add(&page_key(1, 1), lsn, EntryKind::Delta, &[fill; 100])
+            .unwrap();
+        writer.finish().unwrap();
+        Layer::open(file, ID, Arc::clone(&cache)).unwrap()
+    };
+    let layers = [write_one(1), write_one(2)];
+    for (layer, fill) in layers.iter().zip([1, 2]) {
+        let found = visit(layer, &page_key(1, 1), Lsn::INVALID, Lsn::MAX).unwrap();
+        assert_eq!(found[0].2, [fill; 100]);
+    }
+    assert!(cache.stats().blocks > 0);
+    drop(layers);
+    assert_eq!(cache.stats().blocks, 0, "a closed layer holds no room");
+}

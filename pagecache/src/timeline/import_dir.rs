@@ -1,0 +1,116 @@
+//! The directories of an import that is not complete: made with the tenant if that is new, and removed
+//! again, durably, if the import does not get to its end.
+
+use std::io;
+use std::path::Path;
+
+use slog::{info, warn};
+use walrecord::TenantId;
+
+use super::import::ImportParams;
+use super::open::Surroundings;
+use crate::error::StoreError;
+use crate::manifest::{ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_timelines};
+use crate::storage::{Storage, create_dirs_durably};
+
+/// The directory of a timeline in the making. Removed when dropped, unless told to keep it.
+pub(super) struct ImportDir {
+    around: Surroundings,
+    tenant: TenantId,
+    paths: TimelinePaths,
+    tenant_is_new: bool,
+    pub(super) keep: bool,
+}
+
+impl ImportDir {
+    /// Makes the directories, and before them the tenant with its manifest if it is new.
+    pub(super) fn make(
+        around: &Surroundings,
+        params: &ImportParams,
+    ) -> Result<ImportDir, StoreError> {
+        let _tenants = around.lock_tenants();
+        let storage = &*around.storage;
+        let paths = TimelinePaths::new(params.tenant, params.timeline);
+        let there = paths.manifest();
+        if exists(storage, &there)? {
+            return Err(StoreError::TimelineExists(params.timeline.to_string()));
+        }
+        let tenant = TenantPaths::new(params.tenant);
+        let tenant_is_new = !exists(storage, &tenant.manifest())?;
+        // From here on whatever fails is removed.
+        let dir = ImportDir {
+            around: around.clone(),
+            tenant: params.tenant,
+            paths,
+            tenant_is_new,
+            keep: false,
+        };
+        if exists(storage, &paths.dir())? {
+            // An earlier attempt that could not be removed.
+            let path = paths.dir();
+            storage
+                .remove_dir_all(&path)
+                .map_err(StoreError::io("removing", path))?;
+        }
+        if tenant_is_new {
+            let path = tenant.timelines();
+            create_dirs_durably(storage, &path).map_err(StoreError::io("creating", path))?;
+            TenantManifest::new(params.tenant, params.system_identifier)
+                .write(storage, &tenant.manifest())?;
+        }
+        for path in [paths.wal(), paths.layers()] {
+            create_dirs_durably(storage, &path).map_err(StoreError::io("creating", path))?;
+        }
+        Ok(dir)
+    }
+
+    fn remove(&self) -> io::Result<()> {
+        let storage = &*self.around.storage;
+        remove_durably(storage, &self.paths.dir(), &self.paths.manifest())?;
+        let tenant = TenantPaths::new(self.tenant);
+        // Another import may have come to the new tenant.
+        let others = list_timelines(storage, self.tenant).map_err(io::Error::other)?;
+        if self.tenant_is_new && others.is_empty() {
+            remove_durably(storage, &tenant.dir(), &tenant.manifest())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for ImportDir {
+    fn drop(&mut self) {
+        if self.keep {
+            return;
+        }
+        let _tenants = self.around.lock_tenants();
+        let (log, dir) = (&self.around.log, self.paths.dir());
+        match self.remove() {
+            Ok(()) => info!(log, "removed an import that failed"; "dir" => %dir.display()),
+            // Without a manifest it is a stray: the next start removes it.
+            Err(error) => {
+                warn!(log, "removing an import that failed"; "dir" => %dir.display(), "error" => %error);
+            }
+        }
+    }
+}
+
+/// Removes a directory with its manifest, that first: a crash in between must not leave a manifest that
+/// names what is gone.
+fn remove_durably(storage: &dyn Storage, dir: &Path, manifest: &Path) -> io::Result<()> {
+    match storage.remove_file(manifest) {
+        Ok(()) => storage.sync_dir(dir)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    match storage.remove_dir_all(dir) {
+        Ok(()) => storage.sync_dir(dir.parent().unwrap_or(Path::new(""))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn exists(storage: &dyn Storage, path: &Path) -> Result<bool, StoreError> {
+    storage
+        .exists(path)
+        .map_err(StoreError::io("looking for", path))
+}
