@@ -25,6 +25,7 @@ fn options() -> CheckoutOptions {
         keep_preload: false,
         tablespace_mapping: Vec::new(),
         port: Some(61_234),
+        sync: false,
     }
 }
 
@@ -89,9 +90,10 @@ fn setting(address: &ServerAddress, name: &str) -> Result<String> {
         .get(0))
 }
 
-/// The server replayed nothing: its log tells of a clean shutdown only.
+/// The server replayed nothing when it started last: its log tells of a clean shutdown only.
 fn assert_no_recovery(clone: &Cluster) {
     let log = clone.log_text();
+    let (_, log) = log.rsplit_once("starting PostgreSQL").unwrap();
     assert!(log.contains("database system was shut down at"), "{log}");
     for phrase in ["redo", "recovery", "WARNING", "ERROR", "FATAL", "PANIC"] {
         assert!(!log.contains(phrase), "the log speaks of {phrase}:\n{log}");
@@ -135,7 +137,11 @@ fn a_clone_starts_at_once_and_equals_its_source() -> Result<()> {
     let home = Scratch::new(&original.install().user(), None)?;
     let dir = home.path().join("clone");
     let source = StoppedServer::open(original.data_dir())?;
-    let report = check_out(&source, &dir, &options())?;
+    let durable = CheckoutOptions {
+        sync: true,
+        ..options()
+    };
+    let report = check_out(&source, &dir, &durable)?;
     assert_eq!(report.prepared, before.prepared.len() as u64);
     assert!(
         report.relations > 900 && report.tablespaces >= 1,
@@ -166,6 +172,8 @@ fn a_clone_starts_at_once_and_equals_its_source() -> Result<()> {
 
     clone.restart(StopMode::Fast)?;
     assert_no_recovery(&clone);
+    let write = "INSERT INTO made_here (t) VALUES ('before a crash')";
+    clone.client(Workload::DATABASE)?.batch_execute(write)?;
     clone.restart(StopMode::Immediate)?;
     assert!(
         clone.log_text().contains("redo done"),
@@ -362,9 +370,7 @@ fn a_checkpoint_may_stand_anywhere_and_the_clone_starts() -> Result<()> {
         ("page", segment + 5 * 8192),
         ("segment", segment),
         ("header_split", segment + 5 * 8192 - 16),
-        ("body_split", segment + 5 * 8192 - 64),
         ("two_segments", segment - 40),
-        ("ends_page", segment + 5 * 8192 - 120),
     ] {
         let dir = home.path().join(name);
         check_out(&Altered::at(&source, Lsn::new(lsn)), &dir, &options())?;
