@@ -540,7 +540,7 @@ impl StreamDecoder {
 
     /// Whether decoding can begin at a place inside a page.
     fn check_start(&self, start: Lsn) -> Result<(), WalError> {
-        if start.get() % 8 != 0 || start.page_offset() < SHORT_PAGE_HEADER_SIZE as u64 {
+        if !start.get().is_multiple_of(8) || start.page_offset() < SHORT_PAGE_HEADER_SIZE as u64 {
             return Err(WalError::NotARecordStart(start));
         }
         self.version_at(start).map(|_| ())
