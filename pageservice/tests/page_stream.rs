@@ -18,7 +18,11 @@ use pageservice::{
 const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V2, ProtocolVersion::V3];
 
 fn connect(service: &PageService, version: ProtocolVersion) -> PageStreamClient {
-    PageStreamClient::connect(service.local_addr(), version, TENANT, "main").unwrap()
+    let client = PageStreamClient::connect(service.local_addr(), version, TENANT, "main").unwrap();
+    // After so long a test gives up on a server that hangs.
+    let patience = Duration::from_secs(20);
+    client.set_timeout(Some(patience)).unwrap();
+    client
 }
 
 /// A service over a fresh fake, and a client of version 3.
