@@ -9,7 +9,7 @@
 
 use std::error::Error;
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -90,21 +90,25 @@ fn bare_server() -> std::io::Result<SocketAddr> {
     thread::spawn(move || -> std::io::Result<()> {
         let (mut stream, _) = listener.accept()?;
         stream.set_nodelay(true)?;
-        let mut input = [0; 4096];
-        stream.read(&mut input)?;
+        received(&mut stream)?;
         stream.write_all(b"R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I")?;
-        stream.read(&mut input)?;
+        received(&mut stream)?;
         stream.write_all(b"W\0\0\0\x07\0\0\0")?;
         let mut answer = vec![b'd'];
         answer.extend_from_slice(&(4 + 1 + 8192_u32).to_be_bytes());
         answer.push(102);
         answer.extend_from_slice(&ZERO_PAGE);
-        while stream.read(&mut input)? > 0 {
+        while received(&mut stream)? {
             stream.write_all(&answer)?;
         }
         Ok(())
     });
     Ok(address)
+}
+
+/// Takes what the client sent, which is one message; false at the end.
+fn received(stream: &mut TcpStream) -> std::io::Result<bool> {
+    Ok(stream.read(&mut [0; 4096])? > 0)
 }
 
 struct Figures {

@@ -32,6 +32,8 @@ pub(crate) const CORRUPT: u32 = 66;
 pub(crate) const FROM_THE_FUTURE: u32 = 77;
 /// Block of [`REL`] that the source forgets to answer.
 pub(crate) const LEFT_OUT: u32 = 88;
+/// Block of [`REL`] at which the source panics.
+pub(crate) const PANIC: u32 = 91;
 /// Block of [`REL`] at which the source says that it shuts down.
 pub(crate) const SHUTTING_DOWN: u32 = 99;
 
@@ -95,6 +97,7 @@ impl Fake {
         };
         match tag.block {
             block if block >= blocks => error(ErrorKind::PastEnd, "past the end"),
+            PANIC => panic!("a bug in a source, made for a test"),
             CORRUPT => error(ErrorKind::Corrupt, "the layer is damaged"),
             SHUTTING_DOWN => error(ErrorKind::ShuttingDown, "going away"),
             FROM_THE_FUTURE => Ok(page_of(tag, at + 8)),
