@@ -32,7 +32,9 @@ mod scratch;
 mod user;
 mod workload;
 
-pub use cluster::{Archive, BaseBackup, Cluster, HbaRule, InitOptions, ServerAddress, StopMode};
+pub use cluster::{
+    Archive, BaseBackup, Cluster, HbaRule, InitOptions, ServerAddress, StopMode, spawn_bound_to_us,
+};
 pub use content::{Contents, TableContents, amcheck};
 pub use oracle::{
     BackupSource, ChecksumField, CompareOptions, Comparison, Difference, ForkSize, RecoveredDir,

@@ -1,3 +1,13 @@
 //! Whole-system tests, one module for each guarantee.
 
+mod bad_clients;
+mod backup_files;
+mod faults;
+mod failed_import;
+mod kill;
+mod memory;
 mod oracle;
+mod standby;
+
+/// The real program, built with these tests.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_pageserver-under-test");

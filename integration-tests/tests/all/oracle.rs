@@ -1,106 +1,104 @@
-//! Every page equals, byte for byte, what stock recovery of the same backup with the same WAL makes.
+//! Every page equals, byte for byte, what stock recovery of the same backup with the same WAL makes: live import
+//! under load, streaming, reads through all layers, at several LSNs.
 
 use std::thread;
-use std::time::Duration;
 
-use anyhow::{Context, Result};
-use integration_tests::{logger, open_store};
+use anyhow::Result;
+use integration_tests::{Figures, Floors, Scene, logger, open_store};
 use pagecache::StoreConfig;
-use pageserver_bin::follow::{Acknowledge, TimelineSink};
+use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
-use pageserver_bin::truth::StoreSubject;
-use stockpg::{
-    BackupSource, Cluster, CompareOptions, InitOptions, PgInstall, Recovery, Workload,
-    WorkloadOptions, compare,
+use pageserver_bin::run::{Following, follow_options};
+use pageserver_bin::stop::Stop;
+use stockpg::{BackupSource, InitOptions, Workload};
+use walreceiver::ReceiverStatus;
+use walrecord::{Lsn, Rmgr};
+
+/// Rounds of the workload after the import. After each, pages are compared.
+const ROUNDS: usize = 3;
+
+/// Over three LSNs. A run has about double these numbers; far fewer mean that the workload no longer does what
+/// it is for, or that pages no longer need WAL to be rebuilt.
+const FLOORS: Floors<'static> = Floors {
+    compared: 20_000,
+    rebuilt: 4_000,
+    records: 50_000,
+    by_rmgr: &[
+        (Rmgr::Heap, 10_000),
+        (Rmgr::Heap2, 200),
+        (Rmgr::Btree, 5_000),
+        (Rmgr::Xlog, 1_000),
+        (Rmgr::Clog, 1),
+        (Rmgr::Transaction, 500),
+        (Rmgr::Sequence, 10),
+        (Rmgr::MultiXact, 10),
+    ],
 };
-use walreceiver::{Control, FollowOptions, Peer, ReceiverStatus, SystemTiming, follow};
-use walrecord::{Lsn, PgVersion};
 
 #[test]
 fn live_import_and_stream_equal_stock_recovery() -> Result<()> {
-    let install = PgInstall::find(PgVersion::V15)?;
+    equal_stock(InitOptions::default())?.must_reach(&FLOORS)
+}
+
+/// With checksums, hint bits are WAL-logged and every page carries a checksum that must be right, too.
+#[test]
+fn pages_with_checksums_equal_stock_recovery() -> Result<()> {
     let options = InitOptions {
-        wal_segsize_mb: 1,
-        archive: true,
-        conf: Workload::CONF.map(str::to_owned).to_vec(),
+        checksums: true,
         ..InitOptions::default()
     };
-    let cluster = Cluster::init(&install, &options)?;
-    let mut workload = Workload::prepare(&cluster, &WorkloadOptions::default())?;
+    equal_stock(options)?.must_reach(&FLOORS)
+}
+
+/// Without full-page writes no image in the WAL heals a page that redo got wrong.
+#[test]
+fn pages_without_full_page_writes_equal_stock_recovery() -> Result<()> {
+    let conf = ["wal_log_hints = on", "full_page_writes = off"];
+    let options = InitOptions {
+        conf: conf.map(str::to_owned).to_vec(),
+        ..InitOptions::default()
+    };
+    equal_stock(options)?.must_reach(&FLOORS)
+}
+
+fn equal_stock(options: InitOptions) -> Result<Figures> {
+    let scene = Scene::new(options)?;
+    let mut workload = scene.workload()?;
     workload.run_all()?;
-    let home = tempfile::tempdir()?;
     let config = StoreConfig {
         open_layer_wal: 4 << 20,
         import_batch: 4 << 20,
         ..StoreConfig::default()
     };
-    let store = open_store(&home.path().join("store"), config)?;
-    let tee = home.path().join("backup");
-    std::fs::create_dir(&tee)?;
+    let store = open_store(&scene.path("store"), config)?;
+    let backup = scene.path("backup");
+    std::fs::create_dir(&backup)?;
     let import = LiveImport {
-        conninfo: cluster.address().conninfo("postgres").parse()?,
+        conninfo: scene.primary.address().conninfo("postgres").parse()?,
         name: "main".to_owned(),
-        slot: "zenith_main".parse()?,
-        tee: Some(tee.clone()),
+        slot: integration_tests::SLOT.parse()?,
+        tee: Some(backup.clone()),
     };
     // The import runs while the workload does.
     let busy = thread::spawn(move || -> Result<Workload> {
         workload.run_all()?;
         Ok(workload)
     });
-    let control = Control::new();
-    let timeline = import_live(&store, &import, &control, |_| {}, &logger())?;
+    let timeline = import_live(&store, &import, &Stop::default(), |_| {}, &logger())?;
     let mut workload = busy.join().expect("the workload does not panic")?;
-
-    let mut sink = TimelineSink::new(&timeline, Acknowledge::Truth, &control);
-    let follow_options = {
-        let info = timeline.info();
-        let mut options = FollowOptions::new(
-            import.conninfo.clone(),
-            Peer::Postgres(info.version),
-            info.system_identifier,
-        );
-        options.slot = Some(import.slot.clone());
-        options
-    };
-    let stop = control.clone();
-    let following = thread::spawn(move || {
-        let mut timing = SystemTiming::default();
-        let status = ReceiverStatus::new();
-        follow(
-            &follow_options,
-            &mut sink,
-            &stop,
-            &status,
-            &mut timing,
-            &logger(),
-        )
-    });
-
+    let following = Following::start(
+        &timeline,
+        follow_options(&timeline, &import.conninfo, &import.slot, PeerKind::Postgres),
+        &ReceiverStatus::new(),
+        &logger(),
+    )?;
     let mut points: Vec<Lsn> = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..ROUNDS {
         workload.run_all()?;
-        cluster.client("postgres")?.batch_execute("CHECKPOINT")?;
-        points.push(cluster.insert_lsn()?);
+        points.push(scene.mark()?);
     }
-    let last = *points.last().expect("three points");
-    cluster.archived_through(last)?;
-    timeline.wait_for(last, Duration::from_secs(60))?;
-
-    let archive = cluster.archive().context("an archive")?.dir().to_owned();
-    let recovery = Recovery::new(&install, BackupSource::Tars(tee), &archive);
-    for point in points {
-        let mut truth = recovery.to(point)?;
-        let mut subject = StoreSubject::new(timeline.snapshot(timeline.boundary(point)?.end)?);
-        let comparison = compare(&mut truth, &mut subject, &CompareOptions::default())?;
-        println!(
-            "at {point}: {comparison:?}; rebuilt {} of {}, {} records",
-            subject.rebuilt, subject.pages, subject.records
-        );
-        comparison.must_be_equal()?;
-    }
-    control.stop();
-    following.join().expect("following does not panic")?;
+    let figures = scene.must_equal_stock(&timeline, &BackupSource::Tars(backup), &points)?;
+    following.stop();
     store.close();
-    Ok(())
+    Ok(figures)
 }

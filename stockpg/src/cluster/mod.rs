@@ -25,6 +25,7 @@ pub use backup::BaseBackup;
 pub(crate) use backup::copy_tree;
 pub use options::{HbaRule, InitOptions};
 pub(crate) use options::{conf_string, shell_word};
+pub use process::spawn_bound_to_us;
 pub(crate) use process::{ServerProcess, wait_for};
 
 /// Time for a start or a stop; crash recovery of what a test wrote takes seconds.

@@ -112,10 +112,13 @@ pub(crate) fn wait_for<T>(
 
 type SpawnRequest = (Command, Sender<std::io::Result<Child>>);
 
-/// Starts a child that the kernel stops (immediate shutdown) when this process dies.
+/// Starts a child that the kernel stops (`SIGQUIT`, for Postgres an immediate shutdown) when this process dies.
 ///
 /// The kernel ties that to the *thread* that forked, so all are forked by one thread that never ends.
-fn spawn_bound_to_us(mut command: Command) -> Result<Child> {
+///
+/// # Errors
+/// If the program cannot be started.
+pub fn spawn_bound_to_us(mut command: Command) -> Result<Child> {
     static SPAWNER: OnceLock<Mutex<Sender<SpawnRequest>>> = OnceLock::new();
     let parent = std::process::id();
     // SAFETY: between fork and exec only async-signal-safe calls are made: prctl and getppid.

@@ -1,0 +1,267 @@
+//! A primary with its archive and a workload, and the comparison with stock recovery.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+use pagecache::Timeline;
+use pageserver_bin::truth::StoreSubject;
+use stockpg::{
+    BackupSource, Cluster, CompareOptions, InitOptions, PgInstall, Recovery, Workload,
+    WorkloadOptions, compare,
+};
+use tempfile::TempDir;
+use walrecord::{Lsn, PgVersion, Rmgr};
+
+use crate::{Daemon, SLOT, wait_for};
+
+/// A primary that archives, and a directory for everything else. All goes with the value.
+pub struct Scene {
+    /// The primary.
+    pub primary: Cluster,
+    /// The programs of Postgres.
+    pub install: PgInstall,
+    home: TempDir,
+}
+
+impl Scene {
+    /// A primary with segments of 1 MB, so that WAL crosses their borders often, and archiving on.
+    ///
+    /// # Errors
+    /// If Postgres does not start.
+    pub fn new(options: InitOptions) -> Result<Scene> {
+        let install = PgInstall::find(PgVersion::V15)?;
+        let mut conf = Workload::CONF.map(str::to_owned).to_vec();
+        conf.extend(options.conf);
+        let options = InitOptions {
+            wal_segsize_mb: 1,
+            archive: true,
+            conf,
+            ..options
+        };
+        Ok(Scene {
+            primary: Cluster::init(&install, &options)?,
+            install,
+            home: tempfile::tempdir()?,
+        })
+    }
+
+    /// A place below the scene's directory.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
+    }
+
+    /// The workload, prepared.
+    ///
+    /// # Errors
+    /// If the primary refuses.
+    pub fn workload(&self) -> Result<Workload> {
+        Workload::prepare(&self.primary, &WorkloadOptions::default())
+    }
+
+    /// A page server that imports and follows the primary, with small layers, so that much is written and
+    /// switched in a short time.
+    pub fn daemon(&self, program: &str) -> Daemon {
+        Daemon {
+            config: "open_layer_wal_mb = 1\nimport_batch_mb = 1\n".to_owned(),
+            primary: Some(self.primary.address().conninfo("postgres")),
+            tee: Some(self.path("backup")),
+            ..Daemon::new(program, &self.path("pages"))
+        }
+    }
+
+    /// Checkpoints, without which stock recovery would not write its pages out, and gives the LSN behind.
+    ///
+    /// # Errors
+    /// If the primary refuses.
+    pub fn mark(&self) -> Result<Lsn> {
+        self.primary
+            .client("postgres")?
+            .batch_execute("CHECKPOINT")?;
+        self.primary.insert_lsn()
+    }
+
+    /// Up to where the page server has acknowledged WAL: the slot's `restart_lsn`; none without a slot.
+    ///
+    /// # Errors
+    /// If the primary cannot be asked.
+    pub fn acknowledged(&self) -> Result<Option<Lsn>> {
+        let text = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = $1";
+        let row = self.primary.client("postgres")?.query_opt(text, &[&SLOT])?;
+        let text: Option<String> = row.and_then(|row| row.get(0));
+        Ok(text.map(|text| text.parse()).transpose()?)
+    }
+
+    /// Waits until the page server has told the primary that it has everything up to `lsn`.
+    ///
+    /// # Errors
+    /// If that does not come.
+    pub fn wait_acknowledged(&self, lsn: Lsn) -> Result<()> {
+        let what = format!("the page server to acknowledge {lsn}");
+        wait_for(&what, || {
+            let reached = self.acknowledged()?.is_some_and(|reached| reached >= lsn);
+            Ok(reached.then_some(()))
+        })
+    }
+
+    /// Stock recovery of a backup with the archive.
+    ///
+    /// # Errors
+    /// If the primary does not archive.
+    pub fn recovery(&self, backup: BackupSource) -> Result<Recovery> {
+        let archive = self.primary.archive().context("an archive")?;
+        Ok(Recovery::new(&self.install, backup, archive.dir()))
+    }
+
+    /// Compares every page of the timeline at each point with what stock recovery of `backup` makes, and
+    /// prints and adds up what that took.
+    ///
+    /// # Errors
+    /// If a page differs, or anything fails.
+    #[expect(clippy::print_stdout, reason = "the figures belong to the test's output")]
+    pub fn must_equal_stock(
+        &self,
+        timeline: &Timeline,
+        backup: &BackupSource,
+        points: &[Lsn],
+    ) -> Result<Figures> {
+        let last = points.iter().max().context("no LSN to compare at")?;
+        self.primary.archived_through(*last)?;
+        timeline.wait_for(*last, crate::PATIENCE)?;
+        let recovery = self.recovery(backup.clone())?;
+        let mut figures = Figures::default();
+        for point in points {
+            let mut truth = recovery.to(*point)?;
+            let snapshot = timeline.snapshot(timeline.boundary(*point)?.end)?;
+            let mut subject = StoreSubject::new(snapshot);
+            let comparison = compare(&mut truth, &mut subject, &CompareOptions::default())?;
+            println!(
+                "at {point}: {comparison}; {} of {} pages needed records: {} ({})",
+                subject.rebuilt,
+                subject.pages,
+                subject.records,
+                subject.rmgr_counts()
+            );
+            comparison.must_be_equal()?;
+            figures.add(comparison.relation_pages + comparison.slru_pages, &subject);
+        }
+        Ok(figures)
+    }
+}
+
+/// What comparisons took, added up.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Pages that were compared.
+    pub compared: u64,
+    /// Pages that needed at least one record.
+    pub rebuilt: u64,
+    /// Records applied.
+    pub records: u64,
+    by_rmgr: [u64; Rmgr::ALL.len()],
+}
+
+/// The least that a comparison must have seen to mean anything.
+pub struct Floors<'a> {
+    /// Pages compared.
+    pub compared: u64,
+    /// Pages that needed at least one record.
+    pub rebuilt: u64,
+    /// Records applied.
+    pub records: u64,
+    /// Records of resource managers.
+    pub by_rmgr: &'a [(Rmgr, u64)],
+}
+
+impl Figures {
+    fn add(&mut self, compared: u64, subject: &StoreSubject) {
+        self.compared += compared;
+        self.rebuilt += subject.rebuilt;
+        self.records += subject.records;
+        for (total, count) in self.by_rmgr.iter_mut().zip(subject.by_rmgr) {
+            *total += count;
+        }
+    }
+
+    /// Fails if there is less than the floors say.
+    ///
+    /// # Errors
+    /// With the first figure that is too small.
+    pub fn must_reach(&self, floors: &Floors<'_>) -> Result<()> {
+        let mut pairs = vec![
+            ("pages compared", self.compared, floors.compared),
+            ("pages that needed records", self.rebuilt, floors.rebuilt),
+            ("records", self.records, floors.records),
+        ];
+        for (rmgr, floor) in floors.by_rmgr {
+            pairs.push((rmgr.name(), self.by_rmgr[*rmgr as usize], *floor));
+        }
+        for (what, found, floor) in pairs {
+            ensure!(found >= floor, "{what}: {found}, below the floor of {floor}");
+        }
+        Ok(())
+    }
+}
+
+/// The workload in a thread of its own, round after round.
+pub struct Busy {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Result<Workload>>>,
+}
+
+impl Busy {
+    /// Starts it.
+    pub fn start(mut workload: Workload) -> Busy {
+        let stop = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            for phase in Workload::phases().iter().cycle() {
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
+                workload.run(*phase)?;
+            }
+            Ok(workload)
+        });
+        Busy {
+            stop,
+            thread: Some(thread),
+        }
+    }
+
+    /// Stops it after the phase that it is in.
+    ///
+    /// # Errors
+    /// If the workload failed.
+    pub fn stop(mut self) -> Result<Workload> {
+        self.stop.store(true, Ordering::Relaxed);
+        let thread = self.thread.take().context("stopped once")?;
+        match thread.join() {
+            Ok(result) => result,
+            Err(_) => anyhow::bail!("the workload panicked"),
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // Not joined: its server may be gone already, and then it fails by itself.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The seed of a test's random moments: that of the environment variable `ZENITH_TEST_SEED`, or the time. It
+/// is printed, to repeat a run as far as a machine's timing allows.
+#[expect(clippy::print_stdout, reason = "the seed belongs to the test's output")]
+pub fn random_seed() -> u64 {
+    let given = std::env::var("ZENITH_TEST_SEED").ok();
+    let seed = given.and_then(|text| text.parse().ok()).unwrap_or_else(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(0, |now| now.as_nanos() as u64)
+    });
+    println!("ZENITH_TEST_SEED={seed}");
+    seed
+}
