@@ -79,8 +79,9 @@ fn insert(client: &mut Client, ended: &AtomicBool, last: &AtomicI64) -> Result<(
     while !ended.load(Ordering::Relaxed) {
         id += 1;
         client.execute(
-            "WITH row AS (INSERT INTO load VALUES ($1, repeat(md5($1::text), 8)) RETURNING id)
-             UPDATE load_state SET last = (SELECT id FROM row)",
+            "WITH inserted AS (
+                 INSERT INTO load VALUES ($1::bigint, repeat(md5($1::bigint::text), 8)) RETURNING id)
+             UPDATE load_state SET last = (SELECT id FROM inserted)",
             &[&id],
         )?;
         last.store(id, Ordering::SeqCst);

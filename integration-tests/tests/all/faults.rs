@@ -16,7 +16,7 @@ fn a_primary_that_crashes_and_comes_back_is_followed_on() -> Result<()> {
     let mut scene = Scene::new(InitOptions::default())?;
     let daemon = scene.daemon(crate::PROGRAM);
     let server = daemon.start()?;
-    server.log.wait_for("caught up with the server")?;
+    server.log.wait_for("primary imported")?;
     let load = Load::start(scene.primary.address())?;
     let mut points = Vec::new();
     for mode in [Some(StopMode::Immediate), None, Some(StopMode::Fast)] {
@@ -64,6 +64,38 @@ fn a_flipped_bit_is_found_named_and_received_again() -> Result<()> {
     stored_pages_equal_stock(&scene, &daemon, &[last])
 }
 
+/// An import cannot go back for WAL: it fails as a whole, by name.
+#[test]
+fn a_flipped_bit_in_the_wal_of_an_import_fails_it_by_name() -> Result<()> {
+    let scene = Scene::new(InitOptions::default())?;
+    let busy = Busy::start(scene.workload()?);
+    let proxy = Proxy::start(scene.primary.address().port())?;
+    let daemon = Daemon {
+        primary: Some(proxy.conninfo()),
+        ..scene.daemon(crate::PROGRAM)
+    };
+    for _ in 0..3 {
+        proxy.add(Fault {
+            harm: Harm::FlipBit,
+            traffic: Traffic::Wal,
+            after: 50_000,
+        });
+    }
+    let mut server = daemon.start()?;
+    let imported = server.log.wait_for("primary imported");
+    let _ = busy.stop()?;
+    if imported.is_ok() {
+        // Little WAL came during the import: then streaming healed it, which is tested elsewhere.
+        return Ok(());
+    }
+    let status = server.ended()?;
+    ensure!(status.code() == Some(1), "it ended ({status})");
+    let named = server.log.find(|line| line.text.contains("importing the primary: WAL is damaged"));
+    ensure!(named.is_some(), "{}", server.log.tail());
+    ensure!(scene.acknowledged()?.is_none(), "the slot is still there");
+    Ok(())
+}
+
 /// Follows a workload through a proxy that does harm so many times. Gives the log and the last LSN.
 fn follow_through(harms: &[Harm], count: usize) -> Result<(Scene, Daemon, LogLines, Lsn)> {
     let mut random = Random::new(random_seed());
@@ -75,7 +107,7 @@ fn follow_through(harms: &[Harm], count: usize) -> Result<(Scene, Daemon, LogLin
     };
     let workload = scene.workload()?;
     let server = daemon.start()?;
-    server.log.wait_for("caught up with the server")?;
+    server.log.wait_for("primary imported")?;
     for harm in harms.iter().cycle().take(count) {
         proxy.add(Fault {
             harm: *harm,
@@ -100,7 +132,7 @@ fn a_slot_that_is_gone_ends_following_and_pages_stay_readable() -> Result<()> {
     let scene = Scene::new(InitOptions::default())?;
     let daemon = scene.daemon(crate::PROGRAM);
     let server = daemon.start()?;
-    server.log.wait_for("caught up with the server")?;
+    server.log.wait_for("primary imported")?;
     server.stop()?;
     let drop = format!("SELECT pg_drop_replication_slot('{SLOT}')");
     let mut client = scene.primary.client("postgres")?;
@@ -122,7 +154,7 @@ fn another_cluster_at_the_primarys_address_is_refused_and_pages_stay_readable() 
     let scene = Scene::new(InitOptions::default())?;
     let daemon = scene.daemon(crate::PROGRAM);
     let server = daemon.start()?;
-    server.log.wait_for("caught up with the server")?;
+    server.log.wait_for("primary imported")?;
     server.stop()?;
     let other = Cluster::init(&scene.install, &InitOptions::default())?;
     let stray = Daemon {

@@ -33,7 +33,7 @@ fn acknowledged_commits_survive(level: &str) -> Result<()> {
     let mut scene = Scene::new(InitOptions::default())?;
     let daemon = scene.daemon(crate::PROGRAM);
     let mut server = daemon.start()?;
-    server.log.wait_for("caught up with the server")?;
+    server.log.wait_for("primary imported")?;
     let load = Load::start(scene.primary.address())?;
     let mut client = scene.primary.client("postgres")?;
     for setting in [
