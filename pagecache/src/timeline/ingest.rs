@@ -103,6 +103,8 @@ pub(crate) struct Ingest {
     checksums: bool,
     pub(crate) batch: Batch,
     forks: FxHashMap<Key, ForkState>,
+    /// Positions of replication origins that records moved; at most one for each of the 65,536.
+    origins: FxHashMap<u16, Lsn>,
     /// Forks whose state the record at hand changed.
     dirty: Vec<Key>,
     control_dirty: bool,
@@ -132,6 +134,7 @@ impl Ingest {
             checksums: start.checksums,
             batch: Batch::default(),
             forks: FxHashMap::default(),
+            origins: FxHashMap::default(),
             dirty: Vec::new(),
             control_dirty: false,
         }
@@ -392,6 +395,18 @@ impl Ingest {
                 self.replace_directory((spc, db), at, None, resolver);
                 Ok(())
             }
+            MetaEffect::OriginAdvance {
+                origin,
+                remote,
+                force,
+            } => self.advance_origin(origin, remote, force, at, resolver),
+            MetaEffect::OriginDrop { origin } => {
+                self.origins.insert(origin, Lsn::INVALID);
+                self.batch.value(Key::origin(origin), at.end, |out| {
+                    Tombstoned(None).encode(out);
+                });
+                Ok(())
+            }
             other => self.value(other, at),
         }
     }
@@ -493,6 +508,35 @@ impl Ingest {
         self.set_directory(id, at, state, resolver);
     }
 
+    /// An origin goes back only if the record insists (`replorigin_advance`, replication/logical/origin.c).
+    fn advance_origin(
+        &mut self,
+        origin: u16,
+        remote: Lsn,
+        force: bool,
+        at: At,
+        resolver: &Resolver<'_>,
+    ) -> Result<(), StoreError> {
+        let key = Key::origin(origin);
+        let known = match self.origins.get(&origin) {
+            Some(known) => *known,
+            None => {
+                let stored = resolver.file_value(&key, Lsn::INVALID, Lsn::MAX)?.flatten();
+                let bytes = stored.and_then(|bytes| bytes.try_into().ok());
+                Lsn::new(bytes.map_or(0, u64::from_le_bytes))
+            }
+        };
+        if force || remote > known {
+            let bytes = remote.get().to_le_bytes();
+            self.batch
+                .value(key, at.end, |out| Tombstoned(Some(&bytes)).encode(out));
+            self.origins.insert(origin, remote);
+        } else {
+            self.origins.insert(origin, known);
+        }
+        Ok(())
+    }
+
     fn value(&mut self, meta: MetaEffect<'_>, at: At) -> Result<(), StoreError> {
         let mut put = |key: Key, content: Option<&[u8]>| {
             self.batch
@@ -506,10 +550,6 @@ impl Ingest {
             MetaEffect::TablespaceDrop { spc } => put(Key::tablespace(spc), None),
             MetaEffect::Prepare { xid, state } => put(Key::two_phase(xid), Some(state)),
             MetaEffect::PrepareEnd { xid } => put(Key::two_phase(xid), None),
-            MetaEffect::OriginAdvance { origin, remote, .. } => {
-                put(Key::origin(origin), Some(&remote.get().to_le_bytes()));
-            }
-            MetaEffect::OriginDrop { origin } => put(Key::origin(origin), None),
             other => return self.control(other, at),
         }
         Ok(())
