@@ -10,6 +10,9 @@ use crate::types::Lsn;
 /// The most that is read ahead at a time, bytes. Larger reads save nothing on a local file.
 const MAX_READ_AHEAD: usize = 128 << 10;
 
+/// The most that is read first after a jump, bytes: most records fit, and a page is eight times that.
+const FIRST_READ: usize = 1 << 10;
+
 /// Where WAL bytes can be read by position.
 pub trait WalSource {
     /// What can go wrong with a read.
@@ -85,8 +88,8 @@ impl<S: WalSource> RecordReader<S> {
     /// If the version is still unknown and the header of the page cannot be read.
     pub fn seek(&mut self, start: Lsn) -> Result<(), ReadError<S::Error>> {
         self.decoder.restart(start);
-        // One page first: whoever jumps about wants one record.
-        self.read_ahead = WAL_PAGE_SIZE - start.page_offset() as usize;
+        // Little first: whoever jumps about wants one record, and most are small.
+        self.read_ahead = FIRST_READ.min(WAL_PAGE_SIZE - start.page_offset() as usize);
         if self.decoder.version().is_none() && start.page_offset() != 0 {
             let page = start.page_start();
             let mut bytes = [0; LONG_PAGE_HEADER_SIZE];

@@ -142,7 +142,9 @@ impl<'a> Writer<'a> {
                     continue;
                 };
                 let raw = records.read(start).map_err(|source| bad(&entry, source))?;
-                let record = raw.decode().map_err(|source| bad(&entry, source))?;
+                let mut record = Record::default();
+                raw.decode_into(&mut record)
+                    .map_err(|source| bad(&entry, source))?;
                 let image = images
                     .as_mut()
                     .and_then(|images| images.step(&entry, &record, page, &self.rules));

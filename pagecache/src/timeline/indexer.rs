@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use slog::{info, warn};
-use walrecord::{EffectContext, Lsn, StreamDecoder, WalError};
+use walrecord::{EffectContext, Lsn, Record, StreamDecoder, WalError};
 
 use super::ingest::{Ingest, IngestStart};
 use super::shared::Shared;
@@ -159,17 +159,19 @@ impl<'a> Indexer<'a> {
                 layers = self.shared.layers();
             }
             self.ingest.context.rules = rules.of_record(raw.end);
+            let mut record = Record::default();
             let indexed = raw
-                .decode()
+                .decode_into(&mut record)
                 .map_err(|source| StoreError::BadRecord {
                     start: raw.start,
                     end: raw.end,
                     source: Box::new(source),
                 })
-                .and_then(|record| {
+                .and_then(|()| {
                     let resolver = self.shared.resolver(&layers);
                     self.ingest.record(&record, &resolver)
                 });
+            drop(record);
             if indexed.is_err() {
                 break indexed;
             }
