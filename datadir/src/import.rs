@@ -351,7 +351,7 @@ fn refused(path: &str) -> impl FnOnce(SinkError) -> ImportError {
 /// The number of pages in a file, at most `limit`.
 fn whole_pages(path: &str, size: u64, limit: u32) -> Result<u32, ImportError> {
     let page = PAGE_SIZE as u64;
-    if size % page != 0 {
+    if !size.is_multiple_of(page) {
         return Err(ImportError::Partial {
             path: path.to_owned(),
             bytes: size,

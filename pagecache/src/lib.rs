@@ -13,6 +13,32 @@
 //!
 //! What it is not: it knows nothing of sockets, of replication, or of object storage. Everything is
 //! blocking; the threads are a timeline's own. All file access goes through [`storage::Storage`].
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use pagecache::storage::SimulatedDisk;
+//! use pagecache::{Store, StoreConfig, Timeline};
+//! use walrecord::{Lsn, Page, PageKey};
+//!
+//! /// A page as it is once the record that ends at `lsn` has arrived.
+//! fn page_at(
+//!     timeline: &Timeline,
+//!     key: PageKey,
+//!     lsn: Lsn,
+//! ) -> Result<Page, Box<dyn std::error::Error>> {
+//!     timeline.wait_for(lsn, Duration::from_secs(1))?;
+//!     let (page, _) = timeline.snapshot(lsn)?.page(key)?;
+//!     Ok(page)
+//! }
+//!
+//! let log = slog::Logger::root(slog::Discard, slog::o!());
+//! let store = Store::open(Arc::new(SimulatedDisk::new()), StoreConfig::default(), log)?;
+//! assert!(store.timelines().is_empty());
+//! # let _ = page_at;
+//! # Ok::<(), pagecache::StoreError>(())
+//! ```
 
 mod block_cache;
 mod config;

@@ -80,6 +80,7 @@ pub fn checkout(
         keep_preload: job.keep_config,
         tablespace_mapping: job.tablespace_mapping.clone(),
         port: job.port,
+        sync: true,
     };
     let report = datadir::checkout(&source, &job.dir, &options, progress)
         .with_context(|| format!("checking out {} into {}", boundary.end, job.dir.display()))?;

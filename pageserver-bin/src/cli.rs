@@ -134,6 +134,9 @@ pub struct Import {
     /// decides details of redo.
     #[arg(long)]
     pub minor: Option<u16>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Which server to ask.
@@ -211,6 +214,9 @@ pub struct Checkout {
     /// The port that the clone listens on.
     #[arg(long)]
     pub port: Option<u16>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
     /// Which server to ask.
     #[command(flatten)]
     pub server: Server,

@@ -76,9 +76,9 @@ impl TimelineSource for OpenTimeline {
             Err(error @ WaitError::Stopping) => {
                 Err(SourceError::new(ErrorKind::ShuttingDown, error))
             }
-            // What arrived is damaged and is being asked for again.
+            // What arrived is damaged. It is being asked for again, but when it comes nobody knows.
             Err(error @ WaitError::Failed { .. }) => {
-                Err(SourceError::new(ErrorKind::Timeout, error))
+                Err(SourceError::new(ErrorKind::Internal, error))
             }
         }
     }

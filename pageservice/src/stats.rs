@@ -22,6 +22,8 @@ pub struct PageServiceStats {
     pub connections: u64,
     /// Connections that were turned away because there were too many.
     pub connections_refused: u64,
+    /// Connections that ended by a panic, ours or the source's: a bug.
+    pub connections_panicked: u64,
     /// Requests answered, by kind, in the order of [`REQUEST_KINDS`]; errors are counted, too.
     pub requests: [u64; REQUEST_KINDS.len()],
     /// Requests answered with an error.
@@ -94,6 +96,12 @@ impl PageServiceStats {
             "counter",
             help,
             self.connections_refused,
+        );
+        one(
+            "connections_panicked_total",
+            "counter",
+            "Connections that ended by a panic.",
+            self.connections_panicked,
         );
         one(
             "errors_total",
@@ -169,6 +177,7 @@ pub(crate) struct Counters {
     pub(crate) connections_open: Counter,
     pub(crate) connections: Counter,
     pub(crate) connections_refused: Counter,
+    pub(crate) connections_panicked: Counter,
     pub(crate) requests: [Counter; REQUEST_KINDS.len()],
     pub(crate) errors: Counter,
     pub(crate) waits: Counter,
@@ -209,6 +218,7 @@ impl Counters {
             connections_open: self.connections_open.get(),
             connections: self.connections.get(),
             connections_refused: self.connections_refused.get(),
+            connections_panicked: self.connections_panicked.get(),
             requests: self.requests.each_ref().map(Counter::get),
             errors: self.errors.get(),
             waits: self.waits.get(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    BLOCKS, CORRUPT, FROM_THE_FUTURE, Fake, LAST, LEFT_OUT, OLDEST, REL, SHUTTING_DOWN, TENANT,
-    main_block, page_of, start,
+    BLOCKS, CORRUPT, FROM_THE_FUTURE, Fake, LAST, LEFT_OUT, OLDEST, PANIC, REL, SHUTTING_DOWN,
+    TENANT, main_block, page_of, start,
 };
 use pageservice::client::{ClientError, PageStreamClient, ReadAt};
 use pageservice::walrecord::{BlockTag, ForkNumber, Lsn, RelFileLocator, SlruKind, ZERO_PAGE};
@@ -18,7 +18,11 @@ use pageservice::{
 const VERSIONS: [ProtocolVersion; 2] = [ProtocolVersion::V2, ProtocolVersion::V3];
 
 fn connect(service: &PageService, version: ProtocolVersion) -> PageStreamClient {
-    PageStreamClient::connect(service.local_addr(), version, TENANT, "main").unwrap()
+    let client = PageStreamClient::connect(service.local_addr(), version, TENANT, "main").unwrap();
+    // After so long a test gives up on a server that hangs.
+    let patience = Duration::from_secs(20);
+    client.set_timeout(Some(patience)).unwrap();
+    client
 }
 
 /// A service over a fresh fake, and a client of version 3.
@@ -385,4 +389,17 @@ fn a_client_that_leaves_while_it_waits_is_let_go() {
     while service.stats().connections_open > 0 {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn a_source_that_panics_costs_its_own_connection_only() {
+    let (_, service, mut client) = setup(PageServiceOptions::default());
+    let mut other = connect(&service, ProtocolVersion::V3);
+    client.send(ReadAt::LATEST, RequestBody::GetPage(main_block(PANIC)));
+    assert!(matches!(client.receive(), Err(ClientError::Io(_))));
+    // The fake's gate is poisoned, which is no matter to what does not read pages.
+    assert!(other.ask(ReadAt::LATEST, RequestBody::DbSize(5)).is_ok());
+    drop((client, other));
+    service.stop();
+    assert_eq!(service.stats().connections_panicked, 1);
 }

@@ -7,34 +7,34 @@
 
 use std::error::Error;
 use std::fs::{self, File};
-use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use walrecord::{DecoderOptions, PageHeader, StreamDecoder};
+use walrecord::{DecoderOptions, PageHeader, Record, StreamDecoder};
 
-/// As a receiver gets it from the server: at most this much at a time.
-const CHUNK: usize = 128 << 10;
+/// Read at a time. What was read should still be in the processor's cache when it is decoded.
+const CHUNK: usize = 64 << 10;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths: Vec<String> = std::env::args().skip(1).collect();
     let first = paths.first().ok_or("usage: decode_rate FILE...")?;
-    let mut chunk = vec![0; CHUNK];
-    let got = File::open(first)?.read(&mut chunk)?;
-    let start = PageHeader::parse(&chunk[..got])?.address;
+    let mut header = [0; 40];
+    File::open(first)?.read_exact_at(&mut header, 0)?;
+    let start = PageHeader::parse(&header)?.address;
 
     let (began, cpu_began) = (Instant::now(), cpu_seconds()?);
     let mut decoder = StreamDecoder::new(start, DecoderOptions::default());
     let (mut records, mut blocks, mut images) = (0u64, 0u64, 0u64);
     for path in &paths {
-        let mut file = File::open(path)?;
-        loop {
-            let got = file.read(&mut chunk)?;
-            if got == 0 {
-                break;
-            }
-            decoder.push(decoder.received(), &chunk[..got])?;
+        let file = File::open(path)?;
+        let file_start = decoder.received().max(decoder.position());
+        while decoder.fill(CHUNK, |at, buf| {
+            file.read_at(buf, at.saturating_sub(file_start))
+        })? > 0
+        {
             while let Some(raw) = decoder.next_record()? {
-                let record = raw.decode()?;
+                let mut record = Record::default();
+                raw.decode_into(&mut record)?;
                 records += 1;
                 blocks += record.blocks().len() as u64;
                 images += record.blocks().iter().filter(|b| b.image.is_some()).count() as u64;

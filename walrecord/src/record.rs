@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 
 use crate::image::{BlockImage, ImageHeader};
 use crate::reader::{Reader, Truncated};
-use crate::rmgr::RmgrId;
+use crate::rmgr::{Rmgr, RmgrId};
 use crate::types::{
     BlockNumber, BlockTag, ForkNumber, Lsn, PAGE_SIZE, PgVersion, RelFileLocator, Xid,
 };
@@ -97,12 +97,62 @@ pub struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// Decodes headers and payloads.
+    /// Decodes headers and payloads. The CRC is not looked at.
     ///
     /// # Errors
-    /// If the body contradicts itself.
+    /// If headers and payloads contradict one another.
     pub fn decode(&self) -> Result<Record<'a>, RecordError> {
-        Record::parse(self.version, self.start, self.end, self.bytes)
+        let mut record = Record::default();
+        self.decode_into(&mut record)?;
+        Ok(record)
+    }
+
+    /// As [`RawRecord::decode`], into a record whose content is replaced: a record is large, and who
+    /// reads millions need not move each one to its place.
+    ///
+    /// # Errors
+    /// As [`RawRecord::decode`]. The record's content is then of no meaning.
+    #[inline]
+    pub fn decode_into(&self, record: &mut Record<'a>) -> Result<(), RecordError> {
+        let header = RecordHeader::parse(self.bytes)?;
+        if header.total_length as usize != self.bytes.len() {
+            return Err(RecordError::LengthMismatch {
+                said: header.total_length,
+                found: self.bytes.len(),
+            });
+        }
+        record.start = self.start;
+        record.end = self.end;
+        record.version = self.version;
+        record.header = header;
+        record.origin = None;
+        record.top_xid = None;
+        record.blocks.clear();
+        record.parse_body(&self.bytes[RECORD_HEADER_SIZE..])
+    }
+}
+
+impl Default for Record<'_> {
+    /// A record to decode into, see [`RawRecord::decode_into`].
+    #[inline]
+    fn default() -> Self {
+        Record {
+            start: Lsn::INVALID,
+            end: Lsn::INVALID,
+            version: PgVersion::V15,
+            header: RecordHeader {
+                total_length: 0,
+                xid: 0,
+                prev: Lsn::INVALID,
+                info: 0,
+                rmgr: RmgrId::BuiltIn(Rmgr::Xlog),
+                crc: 0,
+            },
+            origin: None,
+            top_xid: None,
+            main_data: &[],
+            blocks: SmallVec::new(),
+        }
     }
 }
 
@@ -228,25 +278,13 @@ impl<'a> Record<'a> {
         end: Lsn,
         bytes: &'a [u8],
     ) -> Result<Record<'a>, RecordError> {
-        let header = RecordHeader::parse(bytes)?;
-        if header.total_length as usize != bytes.len() {
-            return Err(RecordError::LengthMismatch {
-                said: header.total_length,
-                found: bytes.len(),
-            });
-        }
-        let mut record = Record {
+        let raw = RawRecord {
             start,
             end,
             version,
-            header,
-            origin: None,
-            top_xid: None,
-            main_data: &[],
-            blocks: SmallVec::new(),
+            bytes,
         };
-        record.parse_body(&bytes[RECORD_HEADER_SIZE..])?;
-        Ok(record)
+        raw.decode()
     }
 
     fn parse_body(&mut self, body: &'a [u8]) -> Result<(), RecordError> {
@@ -407,11 +445,8 @@ impl<'a> BlockRef<'a> {
         let rel = if flags & SAME_REL != 0 {
             previous.ok_or(RecordError::NoPreviousRelation(id))?
         } else {
-            RelFileLocator {
-                spc: r.u32("tablespace")?,
-                db: r.u32("database")?,
-                rel: r.u32("relation")?,
-            }
+            let [spc, db, rel] = r.array::<12>("relation").map(words)?;
+            RelFileLocator { spc, db, rel }
         };
         let block: BlockNumber = r.u32("block number")?;
         Ok(BlockRef {
@@ -458,6 +493,14 @@ impl BlockRef<'_> {
         }
         out.extend_from_slice(&self.tag.block.to_le_bytes());
     }
+}
+
+/// Three little-endian words.
+#[inline]
+fn words(bytes: [u8; 12]) -> [u32; 3] {
+    let word =
+        |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    [word(0), word(4), word(8)]
 }
 
 const _: () = assert!(PAGE_SIZE <= u16::MAX as usize);

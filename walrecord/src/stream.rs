@@ -43,8 +43,10 @@ pub struct DecoderOptions {
 #[derive(Debug)]
 pub struct StreamDecoder {
     known: PageContext,
-    /// Ends with the bytes from `cursor` to `received`; what stands before is done with.
+    /// Up to `filled` it ends with the bytes from `cursor` to `received`; what stands before those is
+    /// done with. Behind `filled` it is room to read into, which is zeroed only once.
     window: Vec<u8>,
+    filled: usize,
     /// The next byte to look at. Beyond `received` when padding or the unused rest of a segment is
     /// yet to come.
     cursor: Lsn,
@@ -106,6 +108,7 @@ impl StreamDecoder {
                 timeline: None,
             },
             window: Vec::new(),
+            filled: 0,
             cursor: start,
             received: start,
             place: Place::Record,
@@ -144,15 +147,36 @@ impl StreamDecoder {
             .ok_or(WalError::PositionRange(lsn))?;
         let unused = self.cursor.saturating_sub(lsn).min(bytes.len() as u64) as usize;
         self.drop_consumed();
-        self.received = end;
-        if self.ended || self.failed.is_some() {
-            // Nothing behind the end is looked at, so nothing is kept.
-            self.window.clear();
-            self.cursor = self.cursor.max(end);
-        } else {
-            self.window.extend_from_slice(&bytes[unused..]);
-        }
+        self.window.truncate(self.filled);
+        self.window.extend_from_slice(&bytes[unused..]);
+        self.filled = self.window.len();
+        self.take_in(end);
         Ok(())
+    }
+
+    /// Reads up to `count` more bytes through `read` right into the decoder, which saves the copy that
+    /// [`StreamDecoder::push`] makes; gives how many. `read` is told from which position: unused
+    /// bytes up to there (behind the record that ends a segment) are passed over.
+    ///
+    /// # Errors
+    /// What `read` gives; no bytes are taken then.
+    pub fn fill<E>(
+        &mut self,
+        count: usize,
+        read: impl FnOnce(Lsn, &mut [u8]) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        self.drop_consumed();
+        self.received = self.received.max(self.cursor);
+        let room = MAX_POSITION.saturating_sub(self.received.get());
+        let count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
+        let end = self.filled + count;
+        if self.window.len() < end {
+            self.window.resize(end, 0);
+        }
+        let got = read(self.received, &mut self.window[self.filled..end])?.min(count);
+        self.filled += got;
+        self.take_in(self.received + got as u64);
+        Ok(got)
     }
 
     /// The next record, or none until more bytes are pushed.
@@ -217,7 +241,7 @@ impl StreamDecoder {
 impl StreamDecoder {
     /// Starts anew at `start`, keeping what was learned of the WAL.
     pub(crate) fn restart(&mut self, start: Lsn) {
-        self.window.clear();
+        self.filled = 0;
         self.cursor = start;
         self.received = start;
         self.place = Place::Record;
@@ -232,27 +256,9 @@ impl StreamDecoder {
 
     /// Forgets bytes that were read but lead to no record, so that they can be read again.
     pub(crate) fn unread(&mut self) {
-        self.window.clear();
+        self.filled = 0;
         self.received = self.cursor;
         self.ended = false;
-    }
-
-    /// Reads up to `count` more bytes through `read` right into the decoder; gives how many.
-    pub(crate) fn fill<E>(
-        &mut self,
-        count: usize,
-        read: impl FnOnce(Lsn, &mut [u8]) -> Result<usize, E>,
-    ) -> Result<usize, E> {
-        self.drop_consumed();
-        self.received = self.received.max(self.cursor);
-        let from = self.window.len();
-        let room = MAX_POSITION.saturating_sub(self.received.get());
-        let count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
-        self.window.resize(from + count, 0);
-        let got = read(self.received, &mut self.window[from..]).map(|got| got.min(count));
-        self.window.truncate(from + *got.as_ref().unwrap_or(&0));
-        self.received = self.received + *got.as_ref().unwrap_or(&0) as u64;
-        got
     }
 
     /// Takes over what the header of the page around a start inside that page tells.
@@ -331,17 +337,33 @@ impl StreamDecoder {
     /// The bytes from the cursor on.
     #[inline]
     fn rest(&self) -> &[u8] {
-        let unread = self.received.saturating_sub(self.cursor) as usize;
-        &self.window[self.window.len() - unread..]
+        &self.window[self.filled - self.ahead()..self.filled]
+    }
+
+    /// How many bytes there are from the cursor on.
+    #[inline]
+    fn ahead(&self) -> usize {
+        self.received.saturating_sub(self.cursor) as usize
+    }
+
+    /// The window ends at `received` now.
+    fn take_in(&mut self, received: Lsn) {
+        self.received = received;
+        if self.ended || self.failed.is_some() {
+            // Nothing behind the end is looked at, so nothing is kept.
+            self.filled = 0;
+            self.cursor = self.cursor.max(received);
+        }
     }
 
     /// Drops what stands before the cursor, if that is worth moving the rest.
     fn drop_consumed(&mut self) {
-        let unread = self.rest().len();
-        let consumed = self.window.len() - unread;
+        let unread = self.ahead();
+        let consumed = self.filled - unread;
         // Moving at most as many bytes as are dropped keeps the cost per byte constant.
         if consumed >= unread {
-            self.window.drain(..consumed);
+            self.window.copy_within(consumed..self.filled, 0);
+            self.filled = unread;
         }
     }
 
@@ -444,7 +466,7 @@ impl StreamDecoder {
         };
         let header = self.check_header(start, bytes)?;
         check_crc(start, &header, bytes)?;
-        let from = self.window.len() - rest.len();
+        let from = self.filled - rest.len();
         let end = self.finish(start, &header, start + u64::from(total))?;
         Ok(Begun::Whole(Framed {
             start,
@@ -458,10 +480,10 @@ impl StreamDecoder {
     fn continue_record(&mut self, start: Lsn, total: u32) -> Result<Option<Framed>, WalError> {
         let before = self.assembled.len();
         let missing = total as usize - before;
-        let unread = self.received.saturating_sub(self.cursor) as usize;
+        let unread = self.ahead();
         let take = missing.min(self.bytes_left_in_page()).min(unread);
         if take > 0 {
-            let from = self.window.len() - unread;
+            let from = self.filled - unread;
             self.assembled
                 .extend_from_slice(&self.window[from..from + take]);
             self.cursor = self.cursor + take as u64;
@@ -518,7 +540,7 @@ impl StreamDecoder {
 
     /// Whether decoding can begin at a place inside a page.
     fn check_start(&self, start: Lsn) -> Result<(), WalError> {
-        if start.get() % 8 != 0 || start.page_offset() < SHORT_PAGE_HEADER_SIZE as u64 {
+        if !start.get().is_multiple_of(8) || start.page_offset() < SHORT_PAGE_HEADER_SIZE as u64 {
             return Err(WalError::NotARecordStart(start));
         }
         self.version_at(start).map(|_| ())

@@ -96,4 +96,4 @@ fn mix(lanes: &mut [u32; LANES], row: &[u8]) {
     }
 }
 
-const _: () = assert!(PAGE_SIZE % ROW == 0);
+const _: () = assert!(PAGE_SIZE.is_multiple_of(ROW));

@@ -267,7 +267,7 @@ impl ForkFile {
         page: &Page,
     ) -> Result<(), CheckoutError> {
         let pages = (self.run.len() / PAGE_SIZE) as u32;
-        let follows = block == self.run_start + pages && block % RELSEG_BLOCKS != 0;
+        let follows = block == self.run_start + pages && !block.is_multiple_of(RELSEG_BLOCKS);
         if !follows || pages as usize == RUN {
             self.flush(tree)?;
             self.run_start = block;

@@ -131,34 +131,28 @@ impl<'a> Tree<'a> {
         (self.progress)(self.bytes);
     }
 
-    /// Bytes and files written so far.
-    pub(crate) fn written(&self) -> (u64, u64) {
-        (self.bytes, self.files)
-    }
-
-    /// Makes everything durable, and only then writes `name`, the file without which the server does not
-    /// start; what was written stays from here on.
+    /// Writes `name`, the file without which the server does not start; what was written stays from here
+    /// on. Before that (and with it, at the end) all is made durable, if `sync` says so.
     pub(crate) fn finish(
         mut self,
         name: &str,
         content: &[u8],
+        sync: bool,
     ) -> Result<(u64, u64), CheckoutError> {
-        for claimed in &self.claimed {
-            sync_tree(&claimed.path)?;
-            if let Some(parent) = claimed.path.parent() {
-                let parent = match parent.as_os_str().is_empty() {
-                    true => Path::new("."),
-                    false => parent,
-                };
-                sync_path(parent)?;
+        if sync {
+            for claimed in &self.claimed {
+                sync_tree(&claimed.path)?;
+                sync_parent(&claimed.path)?;
             }
         }
         self.write_file(name, content)?;
-        let path = self.path(name);
-        sync_path(&path)?;
-        sync_path(path.parent().unwrap_or(&path))?;
+        if sync {
+            let path = self.path(name);
+            sync_path(&path)?;
+            sync_parent(&path)?;
+        }
         self.complete = true;
-        Ok(self.written())
+        Ok((self.bytes, self.files))
     }
 }
 
@@ -205,6 +199,15 @@ pub(super) fn sync_path(path: &Path) -> Result<(), CheckoutError> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(CheckoutError::write(path))
+}
+
+/// Makes the directory durable in which `path` lies.
+fn sync_parent(path: &Path) -> Result<(), CheckoutError> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => sync_path(Path::new(".")),
+        Some(parent) => sync_path(parent),
+        None => Ok(()),
+    }
 }
 
 fn remove_content(dir: &Path) -> io::Result<()> {

@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result, ensure};
 use datadir::{CheckoutError, CheckoutOptions, CheckoutReport, SnapshotSource, checkout};
@@ -25,6 +26,7 @@ fn options() -> CheckoutOptions {
         keep_preload: false,
         tablespace_mapping: Vec::new(),
         port: Some(61_234),
+        sync: false,
     }
 }
 
@@ -89,9 +91,10 @@ fn setting(address: &ServerAddress, name: &str) -> Result<String> {
         .get(0))
 }
 
-/// The server replayed nothing: its log tells of a clean shutdown only.
+/// The server replayed nothing when it started last: its log tells of a clean shutdown only.
 fn assert_no_recovery(clone: &Cluster) {
     let log = clone.log_text();
+    let (_, log) = log.rsplit_once("starting PostgreSQL").unwrap();
     assert!(log.contains("database system was shut down at"), "{log}");
     for phrase in ["redo", "recovery", "WARNING", "ERROR", "FATAL", "PANIC"] {
         assert!(!log.contains(phrase), "the log speaks of {phrase}:\n{log}");
@@ -135,7 +138,11 @@ fn a_clone_starts_at_once_and_equals_its_source() -> Result<()> {
     let home = Scratch::new(&original.install().user(), None)?;
     let dir = home.path().join("clone");
     let source = StoppedServer::open(original.data_dir())?;
-    let report = check_out(&source, &dir, &options())?;
+    let durable = CheckoutOptions {
+        sync: true,
+        ..options()
+    };
+    let report = check_out(&source, &dir, &durable)?;
     assert_eq!(report.prepared, before.prepared.len() as u64);
     assert!(
         report.relations > 900 && report.tablespaces >= 1,
@@ -146,8 +153,14 @@ fn a_clone_starts_at_once_and_equals_its_source() -> Result<()> {
 
     let mut clone = Cluster::open(original.install(), &dir, &["autovacuum=off"])?;
     assert_no_recovery(&clone);
-    // First, because reading a table prunes its pages.
-    assert_free_space(clone.address())?;
+    let map_tools = ["pg_freespacemap", "pageinspect"];
+    if map_tools
+        .iter()
+        .all(|name| original.install().has_extension(name))
+    {
+        // First, because reading a table prunes its pages.
+        assert_free_space(clone.address())?;
+    }
     assert_eq!(
         untouched,
         listing(original.data_dir())?,
@@ -166,6 +179,8 @@ fn a_clone_starts_at_once_and_equals_its_source() -> Result<()> {
 
     clone.restart(StopMode::Fast)?;
     assert_no_recovery(&clone);
+    let write = "INSERT INTO made_here (t) VALUES ('before a crash')";
+    clone.client(Workload::DATABASE)?.batch_execute(write)?;
     clone.restart(StopMode::Immediate)?;
     assert!(
         clone.log_text().contains("redo done"),
@@ -254,6 +269,8 @@ fn assert_disarmed(clone: &Cluster) -> Result<()> {
             _ => assert_eq!(found, value, "{name}"),
         }
     }
+    let hba = setting(clone.address(), "hba_file")?;
+    assert_eq!(Path::new(&hba), clone.data_dir().join("pg_hba.conf"));
     let mut client = clone.client("postgres")?;
     let file: String = client
         .query_one("SELECT pg_walfile_name(pg_current_wal_lsn())", &[])?
@@ -321,9 +338,15 @@ fn assert_writable(clone: &Cluster) -> Result<()> {
     Ok(())
 }
 
-/// A smaller server for what does not depend on the workload.
-fn small_server(checksums: bool) -> Result<Cluster> {
-    let mut cluster = server(checksums, 1)?;
+/// A smaller server, stopped, for what does not depend on the workload. Tests that run at the same time
+/// share it.
+fn small_server() -> Result<Arc<Cluster>> {
+    static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(cluster) = shared.upgrade() {
+        return Ok(cluster);
+    }
+    let mut cluster = server(false, 1)?;
     let place = cluster.make_dir("space")?;
     let mut client = cluster.client("postgres")?;
     client.batch_execute(&format!(
@@ -332,8 +355,6 @@ fn small_server(checksums: bool) -> Result<Cluster> {
     ))?;
     client.batch_execute(
         "CREATE TABLE t TABLESPACE space AS SELECT i, md5(i::text) FROM generate_series(1, 2000) i;
-         CREATE UNLOGGED TABLE u AS SELECT * FROM t;
-         CREATE SEQUENCE s; SELECT nextval('s');
          SELECT pg_replication_origin_create('elsewhere');
          SELECT pg_replication_origin_advance('elsewhere', '0/1234568')",
     )?;
@@ -341,6 +362,8 @@ fn small_server(checksums: bool) -> Result<Cluster> {
         .batch_execute("BEGIN; INSERT INTO t VALUES (0, 'prepared'); PREPARE TRANSACTION 'open'")?;
     drop(client);
     cluster.stop(StopMode::Fast)?;
+    let cluster = Arc::new(cluster);
+    *shared = Arc::downgrade(&cluster);
     Ok(cluster)
 }
 
@@ -354,7 +377,7 @@ fn rows(cluster: &Cluster) -> Result<i64> {
 #[test]
 fn a_checkpoint_may_stand_anywhere_and_the_clone_starts() -> Result<()> {
     const MIB: u64 = 1 << 20;
-    let original = small_server(false)?;
+    let original = small_server()?;
     let source = StoppedServer::open(original.data_dir())?;
     let home = Scratch::new(&original.install().user(), None)?;
     let segment = (source.lsn().get() / MIB + 3) * MIB;
@@ -362,9 +385,7 @@ fn a_checkpoint_may_stand_anywhere_and_the_clone_starts() -> Result<()> {
         ("page", segment + 5 * 8192),
         ("segment", segment),
         ("header_split", segment + 5 * 8192 - 16),
-        ("body_split", segment + 5 * 8192 - 64),
         ("two_segments", segment - 40),
-        ("ends_page", segment + 5 * 8192 - 120),
     ] {
         let dir = home.path().join(name);
         check_out(&Altered::at(&source, Lsn::new(lsn)), &dir, &options())?;
@@ -395,7 +416,7 @@ fn a_checkpoint_may_stand_anywhere_and_the_clone_starts() -> Result<()> {
 
 #[test]
 fn a_clone_of_a_clone_knows_both_ancestors_and_tablespaces_go_where_told() -> Result<()> {
-    let original = small_server(true)?;
+    let original = small_server()?;
     let home = Scratch::new(&original.install().user(), None)?;
     let (first, second) = (home.path().join("first"), home.path().join("second"));
     check_out(
@@ -443,7 +464,7 @@ fn a_clone_of_a_clone_knows_both_ancestors_and_tablespaces_go_where_told() -> Re
 
 #[test]
 fn a_directory_in_use_is_refused_and_left_alone() -> Result<()> {
-    let original = small_server(false)?;
+    let original = small_server()?;
     let source = StoppedServer::open(original.data_dir())?;
     let home = tempfile::tempdir()?;
     let dir = home.path().join("mine");
@@ -494,7 +515,7 @@ fn a_directory_in_use_is_refused_and_left_alone() -> Result<()> {
 
 #[test]
 fn an_interrupted_checkout_leaves_nothing_and_never_starts() -> Result<()> {
-    let original = small_server(false)?;
+    let original = small_server()?;
     let server = StoppedServer::open(original.data_dir())?;
     let home = Scratch::new(&original.install().user(), None)?;
 

@@ -93,7 +93,14 @@ impl SnapshotSource for StoppedServer {
         for entry in fs::read_dir(&self.data)? {
             let name = entry?.file_name().into_string().unwrap();
             if DataFile::at(&name, self.imported.version) == DataFile::Config {
-                let content = fs::read(self.data.join(&name))?;
+                let mut content = fs::read(self.data.join(&name))?;
+                if name == "postgresql.conf" {
+                    // As Debian's has it: would start the original.
+                    let data = self.data.display();
+                    content.extend(format!("\n  data_directory = '{data}'\n").bytes());
+                    content.extend(format!("hba_file '{data}/pg_hba.conf'\n").bytes());
+                    content.extend(b"include 'nowhere.conf'\n");
+                }
                 files.push((name, content));
             }
         }

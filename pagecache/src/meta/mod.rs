@@ -4,6 +4,8 @@
 mod control;
 mod directory;
 mod fork;
+#[cfg(test)]
+mod tests;
 mod values;
 
 pub use control::ControlState;

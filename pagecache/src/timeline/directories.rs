@@ -64,3 +64,25 @@ impl Directories {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_that_were_never_published_are_forgotten_and_may_come_again_earlier() {
+        let directories = Directories::default();
+        let here = DirectoryState {
+            exists: true,
+            ..DirectoryState::default()
+        };
+        directories.push((1, 2), Lsn::new(8), here);
+        directories.push((1, 2), Lsn::new(40), DirectoryState::default());
+        directories.push((1, 3), Lsn::new(40), here);
+        directories.forget_above(Lsn::new(16));
+        assert_eq!(directories.existing(Lsn::MAX), [(1, 2)]);
+        directories.push((1, 2), Lsn::new(24), DirectoryState::default());
+        assert!(directories.existing(Lsn::MAX).is_empty());
+        assert_eq!(directories.existing(Lsn::new(16)), [(1, 2)]);
+    }
+}

@@ -28,31 +28,39 @@ impl ImportDir {
         around: &Surroundings,
         params: &ImportParams,
     ) -> Result<ImportDir, StoreError> {
-        let _tenants = around.lock_tenants();
-        let storage = &*around.storage;
-        let paths = TimelinePaths::new(params.tenant, params.timeline);
-        let there = paths.manifest();
-        if exists(storage, &there)? {
+        // Nothing is removed as long as nothing was made.
+        let mut dir = ImportDir {
+            around: around.clone(),
+            tenant: params.tenant,
+            paths: TimelinePaths::new(params.tenant, params.timeline),
+            tenant_is_new: false,
+            keep: true,
+        };
+        // The lock is given back before the directory is dropped, which takes it too.
+        let made = {
+            let _tenants = around.lock_tenants();
+            dir.fill(params)
+        };
+        made.map(|()| dir)
+    }
+
+    fn fill(&mut self, params: &ImportParams) -> Result<(), StoreError> {
+        let around = self.around.clone();
+        let (storage, paths) = (&*around.storage, self.paths);
+        if exists(storage, &paths.manifest())? {
             return Err(StoreError::TimelineExists(params.timeline.to_string()));
         }
         let tenant = TenantPaths::new(params.tenant);
-        let tenant_is_new = !exists(storage, &tenant.manifest())?;
-        // From here on whatever fails is removed.
-        let dir = ImportDir {
-            around: around.clone(),
-            tenant: params.tenant,
-            paths,
-            tenant_is_new,
-            keep: false,
-        };
-        if exists(storage, &paths.dir())? {
+        self.tenant_is_new = !exists(storage, &tenant.manifest())?;
+        self.keep = false;
+        let path = paths.dir();
+        if exists(storage, &path)? {
             // An earlier attempt that could not be removed.
-            let path = paths.dir();
             storage
                 .remove_dir_all(&path)
                 .map_err(StoreError::io("removing", path))?;
         }
-        if tenant_is_new {
+        if self.tenant_is_new {
             let path = tenant.timelines();
             create_dirs_durably(storage, &path).map_err(StoreError::io("creating", path))?;
             TenantManifest::new(params.tenant, params.system_identifier)
@@ -61,7 +69,7 @@ impl ImportDir {
         for path in [paths.wal(), paths.layers()] {
             create_dirs_durably(storage, &path).map_err(StoreError::io("creating", path))?;
         }
-        Ok(dir)
+        Ok(())
     }
 
     fn remove(&self) -> io::Result<()> {

@@ -57,6 +57,13 @@ struct Indexer<'a> {
     buffer: Vec<u8>,
 }
 
+/// What was read of the WAL: up to where, and after how many rewinds.
+#[derive(Clone, Copy)]
+struct Taken {
+    position: Lsn,
+    rewinds: u64,
+}
+
 /// Whether what was read of the WAL still stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tail {
@@ -127,6 +134,10 @@ impl<'a> Indexer<'a> {
             .push(self.position, &self.buffer[..read])
             .map_err(|source| bad_wal(&self.decoder, source))?;
         self.position = self.position + read as u64;
+        // A record that waited for its padding.
+        if self.publish() == Tail::Rewound {
+            return Ok(Tail::Rewound);
+        }
         let mut layers = self.shared.layers();
         let mut rules = self.shared.rules();
         let result = loop {
@@ -135,6 +146,18 @@ impl<'a> Indexer<'a> {
                 Ok(None) => break Ok(()),
                 Err(source) => break Err(bad_wal(&self.decoder, source)),
             };
+            if raw.end > self.position {
+                // Its padding (of a switch, the rest of the segment) is yet to come: it waits for that,
+                // so that nothing is readable beyond the end of the WAL. What is before does not.
+                let taken = Taken {
+                    rewinds: self.rewinds,
+                    position: self.position,
+                };
+                if publish(self.shared, &mut self.ingest, taken) == Tail::Rewound {
+                    return Ok(Tail::Rewound);
+                }
+                layers = self.shared.layers();
+            }
             self.ingest.context.rules = rules.of_record(raw.end);
             let indexed = raw
                 .decode()
@@ -163,18 +186,12 @@ impl<'a> Indexer<'a> {
         result.map(|()| tail)
     }
 
-    /// Makes the batch visible, unless the WAL that it is from is gone.
     fn publish(&mut self) -> Tail {
-        let shared = self.shared;
-        let _tail = shared.tail();
-        if shared.rewinds() != self.rewinds {
-            return Tail::Rewound;
-        }
-        if self.ingest.batch.end > shared.tracker.get().last_record {
-            shared.publish(&self.ingest.batch);
-        }
-        self.ingest.batch_taken();
-        Tail::Same
+        let taken = Taken {
+            rewinds: self.rewinds,
+            position: self.position,
+        };
+        publish(self.shared, &mut self.ingest, taken)
     }
 
     fn note_examined(&self) -> Result<(), StoreError> {
@@ -214,6 +231,22 @@ impl<'a> Indexer<'a> {
             .wait_while(|_| shared.layers().frozen.len() >= MAX_FROZEN);
         shared.freeze(end);
     }
+}
+
+/// Makes the batch visible if its WAL is there whole, unless it is gone by now.
+fn publish(shared: &Shared, ingest: &mut Ingest, taken: Taken) -> Tail {
+    let _tail = shared.tail();
+    if shared.rewinds() != taken.rewinds {
+        return Tail::Rewound;
+    }
+    if ingest.batch.end > taken.position {
+        return Tail::Same;
+    }
+    if ingest.batch.end > shared.tracker.get().last_record {
+        shared.publish(&ingest.batch);
+    }
+    ingest.batch_taken();
+    Tail::Same
 }
 
 fn bad_wal(decoder: &StreamDecoder, source: WalError) -> StoreError {

@@ -282,3 +282,29 @@ impl Chain {
 }
 
 const _: () = assert!(PAGE_SIZE == 8192);
+
+#[cfg(test)]
+mod tests {
+    use walrecord::PgVersion;
+
+    use super::*;
+
+    #[test]
+    fn rules_hold_for_records_that_end_above_their_lsn() {
+        let rules = |minor| RedoRules {
+            version: PgVersion::V15,
+            minor,
+            hint_bits_logged: false,
+        };
+        let from = Lsn::new(64);
+        let history = RulesHistory(vec![(Lsn::INVALID, rules(1)), (from, rules(2))]);
+        assert_eq!(
+            history.of_record(from),
+            rules(1),
+            "the record that changed them"
+        );
+        assert_eq!(history.of_record(from + 8), rules(2));
+        assert_eq!(history.after(from), rules(2));
+        assert_eq!(history.of_record(Lsn::INVALID), rules(1));
+    }
+}

@@ -54,6 +54,10 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
             Server::new(&args.server.server).post(&path, &serde_json::to_string(&request)?)?
         }
     };
+    if args.json {
+        answer(&serde_json::to_string_pretty(&summary)?);
+        return Ok(());
+    }
     let field = |name: &str| summary.get(name).map_or(String::new(), ToString::to_string);
     answer(&format!(
         "{} is at {}: {} bytes in {} files, {} ms; start it with: pg_ctl -D {0} start",

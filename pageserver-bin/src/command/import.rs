@@ -24,6 +24,18 @@ pub fn import(args: &Import, log: &Logger) -> Result<()> {
     };
     let timeline = import_files(&store, &job, log)?;
     let (info, progress, sizes) = (timeline.info(), timeline.progress(), timeline.sizes());
+    if args.json {
+        let summary = serde_json::json!({
+            "tenant_id": info.tenant.to_string(),
+            "timeline_id": info.timeline.to_string(),
+            "name": info.name,
+            "oldest_lsn": progress.readable_from.to_string(),
+            "last_record_lsn": progress.last_record.to_string(),
+            "layer_bytes": sizes.layer_bytes,
+        });
+        answer(&serde_json::to_string_pretty(&summary)?);
+        return Ok(());
+    }
     answer(&format!(
         "imported {} as timeline {} of tenant {}: readable from {} to {}, {:.1} MB of layers, in {:.1} s",
         args.backup.display(),
@@ -34,6 +46,5 @@ pub fn import(args: &Import, log: &Logger) -> Result<()> {
         sizes.layer_bytes as f64 / 1e6,
         begin.elapsed().as_secs_f64()
     ));
-    store.close();
     Ok(())
 }

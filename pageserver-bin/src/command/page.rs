@@ -31,7 +31,7 @@ pub fn page_get(args: &PageGet, log: &Logger) -> Result<()> {
         None => answer(dump(PageKey::Block(tag), lsn, &page).trim_end()),
         Some(path) if path.as_os_str() == "-" => std::io::stdout().write_all(&page)?,
         Some(path) => {
-            std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?
+            std::fs::write(path, page).with_context(|| format!("writing {}", path.display()))?;
         }
     }
     Ok(())

@@ -55,7 +55,7 @@ impl Scene {
         let home = Scratch::new(&install.user(), None)?;
         let backup = home.path().join("backup");
         std::fs::create_dir(&backup)?;
-        let storage = LocalStorage::new(&home.path().join("store"))?;
+        let storage = LocalStorage::new(home.path().join("store"))?;
         let config = StoreConfig {
             open_layer_wal: OPEN_LAYER_WAL,
             ..StoreConfig::default()

@@ -10,7 +10,7 @@ use pagecache::{ControlState, ImportParams, ImportWriter, Store, Timeline};
 use slog::{Logger, info, warn};
 use walreceiver::{
     Archive, ArchiveKind, BackupEnd, BackupOptions, BackupProgress, BaseBackup, ConnInfo,
-    Connection, ConnectionError, Control, FollowOptions, Peer, Persistence, Primary,
+    Connection, ConnectionError, Control, FollowOptions, Interrupt, Peer, Persistence, Primary,
     ReceiverStatus, SlotName, SqlState, SystemTiming, Tee, WalReservation, follow,
 };
 use walrecord::RedoRules;
@@ -22,6 +22,9 @@ use crate::stop::Stop;
 
 /// How long WAL up to the backup's end may make no progress before the import gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// How soon a request to stop is noticed.
+const WATCH_PERIOD: Duration = Duration::from_millis(100);
 
 /// What to import, and as what.
 #[derive(Clone, Debug)]
@@ -100,6 +103,7 @@ fn import_with_slot(
     on_progress: impl FnMut(BackupProgress) + Send + 'static,
     log: &Logger,
 ) -> Result<Timeline> {
+    let _watch = Watch::start(stop, connection.interrupt_handle()?)?;
     let mut backup = BaseBackup::start(connection, primary.version, &BackupOptions::default())?;
     backup.on_progress(on_progress);
     let start = backup.start_info().clone();
@@ -193,6 +197,43 @@ fn read_archive(
         }
     }
     Ok(())
+}
+
+/// Cuts a connection when the process is asked to stop: reads of a base backup block for as long as the
+/// primary takes.
+struct Watch {
+    done: Stop,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    fn start(stop: &Stop, interrupt: Interrupt) -> Result<Watch> {
+        let done = Stop::default();
+        let (stop, ended) = (stop.clone(), done.clone());
+        let thread = thread::Builder::new()
+            .name("import-watch".to_owned())
+            .spawn(move || {
+                while !ended.wait(WATCH_PERIOD) {
+                    if stop.is_set() {
+                        interrupt.interrupt();
+                        break;
+                    }
+                }
+            })?;
+        Ok(Watch {
+            done,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.done.set();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 /// The WAL stream that runs beside the base backup. It acknowledges nothing.

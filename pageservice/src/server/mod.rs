@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use slog::{Logger, debug, info, o, warn};
+use slog::{Logger, debug, error, info, o, warn};
 
 use crate::listen::{Listen, StartError};
 use crate::source::PageSource;
@@ -209,7 +209,7 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
         move || {
             // Declared first, dropped last: whoever waits for the registry waits for all of it.
             let _entry = entry;
-            let _open = Open::new(&shared.counters);
+            let _open = Open::new(&shared.counters, &log);
             let end = Connection::new(&shared, &stream, &log).and_then(|mut c| c.run());
             if let Err(hangup) = end {
                 debug!(log, "connection closed"; "reason" => %hangup);
@@ -221,18 +221,28 @@ fn serve(shared: &Arc<Shared>, stream: TcpStream, peer: SocketAddr) {
     }
 }
 
-/// Counts a connection as open.
-struct Open<'a>(&'a Counters);
+/// Counts a connection as open, and says so if it ends by a panic.
+struct Open<'a> {
+    counters: &'a Counters,
+    log: &'a Logger,
+}
 
 impl<'a> Open<'a> {
-    fn new(counters: &'a Counters) -> Open<'a> {
+    fn new(counters: &'a Counters, log: &'a Logger) -> Open<'a> {
         counters.connections_open.add(1);
-        Open(counters)
+        Open { counters, log }
     }
 }
 
 impl Drop for Open<'_> {
     fn drop(&mut self) {
-        self.0.connections_open.subtract(1);
+        if thread::panicking() {
+            self.counters.connections_panicked.add(1);
+            error!(
+                self.log,
+                "a connection's thread panicked: the connection is lost"
+            );
+        }
+        self.counters.connections_open.subtract(1);
     }
 }

@@ -13,29 +13,31 @@ use pageservice::{
 };
 use slog::Logger;
 
-pub const TENANT: &str = "0123456789abcdef0123456789abcdef";
-pub const OLDEST: Lsn = Lsn::new(0x100);
-pub const LAST: Lsn = Lsn::new(0x1000);
+pub(crate) const TENANT: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const OLDEST: Lsn = Lsn::new(0x100);
+pub(crate) const LAST: Lsn = Lsn::new(0x1000);
 
-pub const REL: RelFileLocator = RelFileLocator {
+pub(crate) const REL: RelFileLocator = RelFileLocator {
     spc: 1663,
     db: 5,
     rel: 16384,
 };
 
 /// Blocks of the main fork of [`REL`]. Its visibility map has one block, its other forks are missing.
-pub const BLOCKS: u32 = 100;
+pub(crate) const BLOCKS: u32 = 100;
 
 /// Block of [`REL`] that cannot be rebuilt.
-pub const CORRUPT: u32 = 66;
+pub(crate) const CORRUPT: u32 = 66;
 /// Block of [`REL`] that comes with an LSN later than was asked for.
-pub const FROM_THE_FUTURE: u32 = 77;
+pub(crate) const FROM_THE_FUTURE: u32 = 77;
 /// Block of [`REL`] that the source forgets to answer.
-pub const LEFT_OUT: u32 = 88;
+pub(crate) const LEFT_OUT: u32 = 88;
+/// Block of [`REL`] at which the source panics.
+pub(crate) const PANIC: u32 = 91;
 /// Block of [`REL`] at which the source says that it shuts down.
-pub const SHUTTING_DOWN: u32 = 99;
+pub(crate) const SHUTTING_DOWN: u32 = 99;
 
-pub fn main_block(block: u32) -> BlockTag {
+pub(crate) fn main_block(block: u32) -> BlockTag {
     BlockTag {
         rel: REL,
         fork: ForkNumber::Main,
@@ -44,7 +46,7 @@ pub fn main_block(block: u32) -> BlockTag {
 }
 
 /// The page of a block at an LSN: plausible, and unlike that of any other block or LSN.
-pub fn page_of(tag: BlockTag, at: Lsn) -> Page {
+pub(crate) fn page_of(tag: BlockTag, at: Lsn) -> Page {
     let mut page = ZERO_PAGE;
     page[0..4].copy_from_slice(&((at.get() >> 32) as u32).to_le_bytes());
     page[4..8].copy_from_slice(&(at.get() as u32).to_le_bytes());
@@ -58,18 +60,18 @@ pub fn page_of(tag: BlockTag, at: Lsn) -> Page {
 }
 
 /// A timeline that is moved by hand.
-pub struct Fake {
+pub(crate) struct Fake {
     last: Mutex<Lsn>,
     moved: Condvar,
     /// How many tags each call of `pages` had, and the LSN.
-    pub calls: Mutex<Vec<(usize, Lsn)>>,
+    pub(crate) calls: Mutex<Vec<(usize, Lsn)>>,
     /// While held, `pages` waits.
-    pub gate: Mutex<()>,
+    pub(crate) gate: Mutex<()>,
     forks: HashMap<(RelFileLocator, ForkNumber), u32>,
 }
 
 impl Fake {
-    pub fn new() -> Arc<Fake> {
+    pub(crate) fn new() -> Arc<Fake> {
         let forks = [
             ((REL, ForkNumber::Main), BLOCKS),
             ((REL, ForkNumber::Vm), 1),
@@ -83,7 +85,7 @@ impl Fake {
         })
     }
 
-    pub fn advance(&self, to: Lsn) {
+    pub(crate) fn advance(&self, to: Lsn) {
         *self.last.lock().unwrap() = to;
         self.moved.notify_all();
     }
@@ -95,6 +97,7 @@ impl Fake {
         };
         match tag.block {
             block if block >= blocks => error(ErrorKind::PastEnd, "past the end"),
+            PANIC => panic!("a bug in a source, made for a test"),
             CORRUPT => error(ErrorKind::Corrupt, "the layer is damaged"),
             SHUTTING_DOWN => error(ErrorKind::ShuttingDown, "going away"),
             FROM_THE_FUTURE => Ok(page_of(tag, at + 8)),
@@ -182,7 +185,7 @@ impl TimelineSource for Fake {
 }
 
 /// The only timeline is `main`.
-pub struct Timelines(pub Arc<Fake>);
+pub(crate) struct Timelines(pub(crate) Arc<Fake>);
 
 impl PageSource for Timelines {
     fn open(&self, tenant: &str, timeline: &str) -> Result<Arc<dyn TimelineSource>, SourceError> {
@@ -194,11 +197,11 @@ impl PageSource for Timelines {
     }
 }
 
-pub fn no_log() -> Logger {
+pub(crate) fn no_log() -> Logger {
     Logger::root(slog::Discard, slog::o!())
 }
 
-pub fn start(fake: &Arc<Fake>, options: PageServiceOptions) -> PageService {
+pub(crate) fn start(fake: &Arc<Fake>, options: PageServiceOptions) -> PageService {
     let listen = Listen::loopback("127.0.0.1:0".parse().unwrap());
     let source = Arc::new(Timelines(Arc::clone(fake)));
     PageService::start(listen, source, options, &no_log()).unwrap()

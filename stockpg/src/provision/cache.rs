@@ -83,10 +83,10 @@ fn root(user: &ServerUser) -> Result<PathBuf> {
     // SAFETY: reads the id of this process and cannot fail.
     let uid = unsafe { libc::geteuid() };
     let root = PathBuf::from(format!("/var/tmp/zenith-postgres-{uid}"));
-    if let Err(error) = fs::DirBuilder::new().mode(0o755).create(&root) {
-        if error.kind() != std::io::ErrorKind::AlreadyExists {
-            return Err(error).with_context(|| format!("making {}", root.display()));
-        }
+    if let Err(error) = fs::DirBuilder::new().mode(0o755).create(&root)
+        && error.kind() != std::io::ErrorKind::AlreadyExists
+    {
+        return Err(error).with_context(|| format!("making {}", root.display()));
     }
     let meta = root.symlink_metadata()?;
     if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o022 != 0 {

@@ -147,11 +147,12 @@ fn choose(
         .end_point
         .as_ref()
         .filter(|_| wanted != ChannelBinding::Disable);
-    if offers(sasl::SCRAM_SHA_256_PLUS) && credentials.encrypted {
-        if let Some(hash) = end_point {
-            let binding = sasl::ChannelBinding::tls_server_end_point(hash.clone());
-            return Ok((sasl::SCRAM_SHA_256_PLUS, binding));
-        }
+    if offers(sasl::SCRAM_SHA_256_PLUS)
+        && credentials.encrypted
+        && let Some(hash) = end_point
+    {
+        let binding = sasl::ChannelBinding::tls_server_end_point(hash.clone());
+        return Ok((sasl::SCRAM_SHA_256_PLUS, binding));
     }
     if wanted == ChannelBinding::Require {
         return Err(AuthenticationError::NoChannelBinding(

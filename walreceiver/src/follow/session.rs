@@ -117,10 +117,10 @@ impl Session<'_> {
         let restart_lsn = self.slot_restart()?;
         let held = self.sink.held();
         let mut start = resume_point(held, restart_lsn);
-        if let Peer::Postgres(_) = self.options.peer {
-            if let Some(fork) = self.check_timeline(held.valid_end, start)? {
-                start = start.min(fork);
-            }
+        if let Peer::Postgres(_) = self.options.peer
+            && let Some(fork) = self.check_timeline(held.valid_end, start)?
+        {
+            start = start.min(fork);
         }
         // Even if nothing is cut off: from here on the sink's end is where the stream goes on.
         self.sink.rewind(start).map_err(sink_failed)?;

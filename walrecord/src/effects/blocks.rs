@@ -75,7 +75,7 @@ where
 /// The last page of the visibility map that stays when the heap is cut to `heap_blocks` blocks, if
 /// some of its bits belong to blocks that go (`visibilitymap_prepare_truncate`).
 pub(super) fn vm_page_to_trim(rel: RelFileLocator, heap_blocks: BlockNumber) -> Option<BlockTag> {
-    let cut = heap_blocks % visibility::HEAP_BLOCKS_PER_PAGE != 0;
+    let cut = !heap_blocks.is_multiple_of(visibility::HEAP_BLOCKS_PER_PAGE);
     cut.then_some(BlockTag {
         rel,
         fork: ForkNumber::Vm,
@@ -91,7 +91,7 @@ pub(super) const fn vm_blocks(heap_blocks: BlockNumber) -> BlockNumber {
 /// Blocks of the free space map that stay when the heap is cut to `heap_blocks` blocks
 /// (`FreeSpaceMapPrepareTruncateRel`). Its pages stand depth first, an upper page before those below.
 pub(super) const fn fsm_blocks(heap_blocks: BlockNumber) -> BlockNumber {
-    let cut = heap_blocks % FSM_SLOTS_PER_PAGE != 0;
+    let cut = !heap_blocks.is_multiple_of(FSM_SLOTS_PER_PAGE);
     let mut leaf = heap_blocks / FSM_SLOTS_PER_PAGE;
     // The physical number of that leaf page: all pages of each level up to it, less itself.
     let mut pages = 0;

@@ -289,13 +289,13 @@ where
     F: FnMut(Effect<'a>) + ?Sized,
 {
     let rel = truncate.rel;
-    if truncate.cuts_vm() {
-        if let Some(map) = blocks::vm_page_to_trim(rel, truncate.blocks) {
-            sink(Effect::Page {
-                key: map.into(),
-                touch: PageTouch::IfPresent,
-            });
-        }
+    if truncate.cuts_vm()
+        && let Some(map) = blocks::vm_page_to_trim(rel, truncate.blocks)
+    {
+        sink(Effect::Page {
+            key: map.into(),
+            touch: PageTouch::IfPresent,
+        });
     }
     let mut meta = |effect| sink(Effect::Meta(effect));
     meta(MetaEffect::RelationCreate {

@@ -2,8 +2,8 @@
 
 use crate::common::{Fixture, Owned, Random, SEGMENT, drain};
 use walrecord::{
-    Boundary, DecoderOptions, Lsn, PgVersion, ReadError, RecordReader, Rmgr, RmgrId, StreamDecoder,
-    WAL_PAGE_SIZE, WalError, WalSlice, WalSource, first_record, record_boundary,
+    Boundary, DecoderOptions, Lsn, PgVersion, ReadError, Record, RecordReader, Rmgr, RmgrId,
+    StreamDecoder, WAL_PAGE_SIZE, WalError, WalSlice, WalSource, first_record, record_boundary,
 };
 
 const PAGE: u64 = WAL_PAGE_SIZE as u64;
@@ -45,6 +45,46 @@ fn any_chunking_gives_the_same_records_as_the_whole() {
     }
     let fixture = Fixture::load(PgVersion::V15);
     assert!(by_chunks(&fixture, || 1) == fixture.records(), "bytewise");
+}
+
+#[test]
+fn filling_the_decoder_gives_the_same_records_as_pushing() {
+    for fixture in Fixture::all() {
+        let mut random = Random(4);
+        let mut decoder = StreamDecoder::new(fixture.start, DecoderOptions::default());
+        let mut records = Vec::new();
+        loop {
+            // A source may give less than it is asked for.
+            let (count, given) = (1 + random.below(20_000), 1 + random.below(20_000));
+            let got = decoder
+                .fill(count, |lsn, buf| {
+                    let at = lsn.saturating_sub(fixture.start) as usize;
+                    let rest = fixture.bytes.get(at..).unwrap_or(&[]);
+                    let got = rest.len().min(buf.len()).min(given);
+                    buf[..got].copy_from_slice(&rest[..got]);
+                    // What is in the buffer behind that must not be taken for WAL.
+                    buf[got..].fill(0xAA);
+                    Ok::<_, WalError>(got)
+                })
+                .unwrap();
+            if got == 0 || drain(&mut decoder, &mut records).is_err() {
+                break;
+            }
+        }
+        assert!(records == fixture.records());
+    }
+}
+
+#[test]
+fn a_record_decoded_into_a_used_one_keeps_nothing_of_it() {
+    let fixture = Fixture::load(PgVersion::V15);
+    let records = fixture.records();
+    let mut reused = Record::default();
+    for record in &records {
+        let fresh = record.raw().decode().unwrap();
+        record.raw().decode_into(&mut reused).unwrap();
+        assert_eq!(format!("{reused:?}"), format!("{fresh:?}"));
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ impl Writer {
             }
         }
         body.extend_from_slice(main_data);
-        if self.bytes.len() % WAL_PAGE_SIZE == 0 {
+        if self.bytes.len().is_multiple_of(WAL_PAGE_SIZE) {
             self.page_header(0);
         }
         let start = self.end();
@@ -117,7 +117,7 @@ impl Writer {
 
     /// Fills up to `left` bytes before the end of the page. They must be enough for a record.
     pub(crate) fn fill_page_but(&mut self, left: usize) {
-        if self.bytes.len() % WAL_PAGE_SIZE == 0 {
+        if self.bytes.len().is_multiple_of(WAL_PAGE_SIZE) {
             self.page_header(0);
         }
         let room = WAL_PAGE_SIZE - self.bytes.len() % WAL_PAGE_SIZE;
@@ -127,7 +127,7 @@ impl Writer {
     /// Lays bytes into pages and pads to a multiple of 8.
     fn raw(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if self.bytes.len() % WAL_PAGE_SIZE == 0 {
+            if self.bytes.len().is_multiple_of(WAL_PAGE_SIZE) {
                 self.page_header(bytes.len() as u32);
             }
             let room = WAL_PAGE_SIZE - self.bytes.len() % WAL_PAGE_SIZE;

@@ -58,7 +58,7 @@ impl Compaction {
         let end = usize::from(id.offset()) + aligned;
         let fits = id.offset() >= page::upper(page)
             && end <= usize::from(page::special(page))
-            && id.offset() % 8 == 0;
+            && id.offset().is_multiple_of(8);
         let slot = self.items.get_mut(self.count).filter(|_| fits);
         let slot = slot.ok_or(Fault::Item {
             offset,

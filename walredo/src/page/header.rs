@@ -187,7 +187,7 @@ pub fn header_plausible(page: &Page) -> bool {
         && lower(page) <= upper(page)
         && upper(page) <= special(page)
         && usize::from(special(page)) <= PAGE_SIZE
-        && special(page) % 8 == 0
+        && special(page).is_multiple_of(8)
 }
 
 #[cfg(test)]

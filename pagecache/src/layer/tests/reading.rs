@@ -195,7 +195,7 @@ fn layers_of_one_id_in_one_cache_do_not_see_each_others_blocks() {
     let layers = [write_one(1), write_one(2)];
     for (layer, fill) in layers.iter().zip([1, 2]) {
         let found = visit(layer, &page_key(1, 1), Lsn::INVALID, Lsn::MAX).unwrap();
-        assert_eq!(found[0].2, [fill; 100]);
+        assert_eq!(found[0].3, [fill; 100]);
     }
     assert!(cache.stats().blocks > 0);
     drop(layers);

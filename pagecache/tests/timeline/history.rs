@@ -1,0 +1,268 @@
+//! A random history of a small cluster: its WAL, and what every record leaves.
+
+use pagecache::storage::Rng;
+use walrecord::rmgr::xlog::CheckPoint;
+use walrecord::{
+    BlockTag, DecoderOptions, ForkNumber, Lsn, PgVersion, RelFileLocator, Rmgr, StreamDecoder,
+};
+
+use crate::model::{Files, Fork, States};
+use crate::wal::{NewRecord, SEGMENT_SIZE, SYSTEM_IDENTIFIER, Writer};
+
+const SPC: u32 = 1663;
+const DATABASE: u32 = 5;
+const COPY: u32 = 6;
+const MAX_RELATIONS: u64 = 5;
+const TUPLES_PER_PAGE: u16 = 30;
+
+/// A history. The import happens in its first part, in which no database comes or goes.
+pub(crate) struct History {
+    pub(crate) start: Lsn,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) states: States,
+    /// Where records start.
+    pub(crate) starts: Vec<Lsn>,
+}
+
+impl History {
+    pub(crate) fn new(seed: u64, records: usize) -> History {
+        let mut rng = Rng::new(seed);
+        let start = Lsn::new(u64::from(SEGMENT_SIZE) * 7);
+        let mut scribe = Scribe {
+            writer: Writer::new(start),
+            files: Files::default(),
+            xid: 700,
+            decoder: StreamDecoder::new(
+                start,
+                DecoderOptions {
+                    segment_size: Some(SEGMENT_SIZE),
+                    system_identifier: Some(SYSTEM_IDENTIFIER),
+                    version: Some(PgVersion::V15),
+                },
+            ),
+            pushed: start,
+        };
+        let mut states = States::default();
+        let mut starts = Vec::new();
+        states.push(start, &scribe.files);
+        for number in 0..records {
+            let record = scribe.some_record(&mut rng, number > records * 2 / 5);
+            starts.push(scribe.write(&record));
+            states.push(scribe.writer.end(), &scribe.files);
+        }
+        History {
+            start,
+            bytes: scribe.writer.bytes,
+            states,
+            starts,
+        }
+    }
+
+    pub(crate) fn end(&self) -> Lsn {
+        self.start + self.bytes.len() as u64
+    }
+
+    /// The bytes of `[from, to)`.
+    pub(crate) fn wal(&self, from: Lsn, to: Lsn) -> &[u8] {
+        &self.bytes[(from - self.start) as usize..(to - self.start) as usize]
+    }
+}
+
+struct Scribe {
+    writer: Writer,
+    files: Files,
+    xid: u32,
+    decoder: StreamDecoder,
+    pushed: Lsn,
+}
+
+impl Scribe {
+    fn write(&mut self, record: &NewRecord) -> Lsn {
+        let start = self.writer.write(record);
+        let from = (self.pushed - self.writer.start) as usize;
+        self.decoder
+            .push(self.pushed, &self.writer.bytes[from..])
+            .expect("one piece");
+        self.pushed = self.writer.end();
+        let raw = self.decoder.next_record().expect("sound WAL");
+        self.files.apply(&raw.expect("a whole record"));
+        start
+    }
+
+    fn mains(&self, db: u32) -> Vec<(RelFileLocator, usize)> {
+        let main = |((rel, fork), pages): (&Fork, &Vec<_>)| {
+            let wanted = *fork == ForkNumber::Main && rel.db == db;
+            wanted.then_some((*rel, pages.len()))
+        };
+        self.files.forks.iter().filter_map(main).collect()
+    }
+
+    fn some_record(&mut self, rng: &mut Rng, databases: bool) -> NewRecord {
+        let db = if rng.one_in(4) && !self.mains(COPY).is_empty() {
+            COPY
+        } else {
+            DATABASE
+        };
+        let there = self.mains(db);
+        if there.is_empty() {
+            return create(rel(DATABASE, rng.below(MAX_RELATIONS)));
+        }
+        let (rel_here, blocks) = there[rng.below(there.len() as u64) as usize];
+        match rng.below(100) {
+            0..50 => self.insert(rel_here, blocks, rng),
+            50..65 => self.delete(rel_here, blocks, rng),
+            65..70 => self.image(rel_here, blocks, rng),
+            70..75 => create(rel(db, rng.below(MAX_RELATIONS))),
+            75..80 => truncate(rel_here, rng.below(blocks as u64 + 1) as u32),
+            80..84 => self.commit(&[rel_here]),
+            84..90 => self.commit(&[]),
+            90..92 if databases => copy_database(),
+            92..93 if databases => drop_database(),
+            93..95 => {
+                let checkpoint = CheckPoint {
+                    redo: self.writer.end(),
+                    this_tli: 1,
+                    next_full_xid: u64::from(self.xid),
+                    ..CheckPoint::default()
+                };
+                NewRecord::new(Rmgr::Xlog, 0x10, &checkpoint.encode())
+            }
+            95..97 => NewRecord::new(Rmgr::Clog, 0, &(1 + rng.below(40) as u32).to_le_bytes()),
+            _ => {
+                let mut message = vec![0; rng.below(9000) as usize];
+                rng.fill(&mut message);
+                NewRecord::new(Rmgr::LogicalMessage, 0, &message)
+            }
+        }
+    }
+
+    /// Line pointers in use on a page.
+    fn tuples(&self, rel: RelFileLocator, block: usize) -> u16 {
+        let page = &self.files.forks[&(rel, ForkNumber::Main)][block];
+        let lower = u16::from_le_bytes([page[12], page[13]]);
+        lower.saturating_sub(24) / 4
+    }
+
+    fn insert(&mut self, rel: RelFileLocator, blocks: usize, rng: &mut Rng) -> NewRecord {
+        let target = match blocks {
+            0 => 0,
+            _ => rng.below(blocks as u64) as usize,
+        };
+        let used = if blocks == 0 {
+            TUPLES_PER_PAGE
+        } else {
+            self.tuples(rel, target)
+        };
+        let init = used == 0 || used >= TUPLES_PER_PAGE;
+        let block = if used >= TUPLES_PER_PAGE {
+            blocks
+        } else {
+            target
+        };
+        let offset = if init { 1 } else { used + 1 };
+        let mut main = offset.to_le_bytes().to_vec();
+        // Sometimes the page was all visible.
+        main.push(u8::from(rng.one_in(6)));
+        let mut data = vec![1, 0, 0, 0x08, 24, 0];
+        let mut content = vec![0; rng.between(1, 150) as usize];
+        rng.fill(&mut content);
+        data.extend_from_slice(&content);
+        let info = if init { 0x80 } else { 0 };
+        let flags = if init { 0x40 } else { 0 };
+        self.xid += u32::from(rng.one_in(3));
+        NewRecord::new(Rmgr::Heap, info, &main)
+            .xid(self.xid)
+            .block(flags, tag(rel, block), &data)
+    }
+
+    fn delete(&mut self, rel: RelFileLocator, blocks: usize, rng: &mut Rng) -> NewRecord {
+        let full: Vec<_> = (0..blocks)
+            .filter(|block| self.tuples(rel, *block) > 0)
+            .collect();
+        let Some(block) = full.get(rng.below(full.len().max(1) as u64) as usize) else {
+            return self.insert(rel, blocks, rng);
+        };
+        let offset = rng.between(1, u64::from(self.tuples(rel, *block))) as u16;
+        let mut main = self.xid.to_le_bytes().to_vec();
+        main.extend_from_slice(&offset.to_le_bytes());
+        main.extend_from_slice(&[0, u8::from(rng.one_in(6))]);
+        NewRecord::new(Rmgr::Heap, 0x10, &main)
+            .xid(self.xid)
+            .block(0, tag(rel, *block), &[])
+    }
+
+    fn image(&mut self, rel: RelFileLocator, blocks: usize, rng: &mut Rng) -> NewRecord {
+        if blocks == 0 {
+            return self.insert(rel, blocks, rng);
+        }
+        let from = rng.below(blocks as u64) as usize;
+        let page = &self.files.forks[&(rel, ForkNumber::Main)][from];
+        if page[14] == 0 && page[15] == 0 {
+            // Still all zeros.
+            return self.insert(rel, blocks, rng);
+        }
+        // Of itself, or of a page some blocks behind the end: what is between is zeros.
+        let to = match rng.below(4) {
+            0 => blocks + rng.below(3) as usize,
+            _ => from,
+        };
+        NewRecord::new(Rmgr::Xlog, 0xB0, &[]).image(tag(rel, to), page)
+    }
+
+    fn commit(&mut self, dropped: &[RelFileLocator]) -> NewRecord {
+        let mut main = 700_000_000_i64.to_le_bytes().to_vec();
+        main.extend_from_slice(&(1_u32 << 2).to_le_bytes());
+        main.extend_from_slice(&(dropped.len() as u32).to_le_bytes());
+        for rel in dropped {
+            push_rel(&mut main, *rel);
+        }
+        self.xid += 1;
+        NewRecord::new(Rmgr::Transaction, 0x80, &main).xid(self.xid)
+    }
+}
+
+fn rel(db: u32, number: u64) -> RelFileLocator {
+    RelFileLocator {
+        spc: SPC,
+        db,
+        rel: 16384 + number as u32,
+    }
+}
+
+fn tag(rel: RelFileLocator, block: usize) -> BlockTag {
+    BlockTag {
+        rel,
+        fork: ForkNumber::Main,
+        block: block as u32,
+    }
+}
+
+fn push_rel(main: &mut Vec<u8>, rel: RelFileLocator) {
+    for word in [rel.spc, rel.db, rel.rel] {
+        main.extend_from_slice(&word.to_le_bytes());
+    }
+}
+
+fn create(rel: RelFileLocator) -> NewRecord {
+    let mut main = Vec::new();
+    push_rel(&mut main, rel);
+    main.extend_from_slice(&0_u32.to_le_bytes());
+    NewRecord::new(Rmgr::Storage, 0x10, &main)
+}
+
+fn truncate(rel: RelFileLocator, blocks: u32) -> NewRecord {
+    let mut main = blocks.to_le_bytes().to_vec();
+    push_rel(&mut main, rel);
+    main.extend_from_slice(&7_u32.to_le_bytes());
+    NewRecord::new(Rmgr::Storage, 0x20, &main)
+}
+
+fn copy_database() -> NewRecord {
+    let words = [COPY, SPC, DATABASE, SPC];
+    NewRecord::new(Rmgr::Database, 0, &words.map(u32::to_le_bytes).concat())
+}
+
+fn drop_database() -> NewRecord {
+    let words = [COPY, 1, SPC];
+    NewRecord::new(Rmgr::Database, 0x20, &words.map(u32::to_le_bytes).concat())
+}

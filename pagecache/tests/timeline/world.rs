@@ -1,0 +1,336 @@
+//! A store that takes one history in, on a simulated disk, and what must be left of it after a crash.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pagecache::storage::{Rng, SimulatedDisk, Storage};
+use pagecache::{
+    ControlState, ImportParams, ReadError, Store, StoreConfig, StoreError, Timeline, TimelinePaths,
+    remove_strays,
+};
+use slog::{Discard, Logger, o};
+use walrecord::rmgr::xlog::{CheckPoint, ParameterChange};
+use walrecord::{BlockTag, Lsn, PAGE_SIZE, PageKey, SlruKind, TenantId, TimelineId};
+use walredo::clear_checksum;
+
+use crate::history::History;
+use crate::model::{Files, Fork, RULES};
+use crate::wal::{SEGMENT_SIZE, SYSTEM_IDENTIFIER};
+
+pub(crate) const TENANT: TenantId = TenantId::from_bytes([1; 16]);
+pub(crate) const TIMELINE: TimelineId = TimelineId::from_bytes([2; 16]);
+/// Nothing here takes long; whoever waits so long waits for ever.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// How long a checkpoint is waited for at a time.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// How long an import on a disk that may have stopped waits for WAL to be indexed.
+const SESSION_PATIENCE: Duration = Duration::from_secs(1);
+
+pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
+
+/// What was promised, and by which history it is judged.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) history: Arc<History>,
+    /// Where the import starts and stops: ends of records.
+    pub(crate) import: (Lsn, Lsn),
+    /// The import was said to be complete.
+    pub(crate) imported: bool,
+    /// The highest position that was said to be durable.
+    pub(crate) synced: Lsn,
+}
+
+pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
+    StoreConfig {
+        open_layer_memory: 1 << rng.between(10, 22),
+        open_layer_wal: 1 << rng.between(10, 20),
+        block_cache: 1 << 20,
+        import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
+    }
+}
+
+pub(crate) fn open(disk: &SimulatedDisk, config: StoreConfig) -> Result<Store, StoreError> {
+    Store::open(Arc::new(disk.clone()), config, Logger::root(Discard, o!()))
+}
+
+pub(crate) fn paths() -> TimelinePaths {
+    TimelinePaths::new(TENANT, TIMELINE)
+}
+
+impl World {
+    pub(crate) fn new(history: &Arc<History>, rng: &mut Rng) -> World {
+        let lsns: Vec<Lsn> = history.states.lsns().collect();
+        let start = rng.between(0, lsns.len() as u64 / 5);
+        let stop = rng.between(start + 1, lsns.len() as u64 * 2 / 5);
+        World {
+            history: Arc::clone(history),
+            // A redo position is where a record starts.
+            import: (history.starts[start as usize], lsns[stop as usize]),
+            imported: false,
+            synced: Lsn::INVALID,
+        }
+    }
+
+    pub(crate) fn params(&self) -> ImportParams {
+        ImportParams {
+            tenant: TENANT,
+            timeline: TIMELINE,
+            name: "main".to_owned(),
+            system_identifier: SYSTEM_IDENTIFIER,
+            rules: RULES,
+            segment_size: SEGMENT_SIZE,
+            pg_timeline: 1,
+            start: self.import.0,
+            data_checksums: false,
+        }
+    }
+
+    /// Imports a backup whose files were read at different times between start and stop.
+    pub(crate) fn import(
+        &mut self,
+        store: &Store,
+        rng: &mut Rng,
+        patience: Duration,
+    ) -> Result<Timeline, StoreError> {
+        let (start, stop) = self.import;
+        let history = Arc::clone(&self.history);
+        let mut writer = store.begin_import(self.params())?;
+        writer.database_directory(1663, 5);
+        let checkpoint = CheckPoint {
+            next_full_xid: 700,
+            ..CheckPoint::default()
+        };
+        let parameters = ParameterChange {
+            wal_level: 1,
+            ..ParameterChange::default()
+        };
+        writer.control(&ControlState::new(&checkpoint, parameters));
+        let within: Vec<Lsn> = history
+            .states
+            .lsns()
+            .filter(|lsn| (start..=stop).contains(lsn))
+            .collect();
+        let mut some_time = || match rng.below(within.len() as u64 + 1) {
+            0 => start,
+            number => within[number as usize - 1],
+        };
+        let mut forks: Vec<Fork> = history.states.at(start).forks.keys().copied().collect();
+        forks.extend(history.states.at(stop).forks.keys());
+        forks.sort_unstable();
+        forks.dedup();
+        for (rel, fork) in forks {
+            let (first, second) = (some_time(), some_time());
+            let (early, late) = (first.min(second), first.max(second));
+            let Some(pages) = history.states.at(late).forks.get(&(rel, fork)) else {
+                continue;
+            };
+            writer.relation_blocks(rel, fork, 0);
+            for (block, page) in (0..).zip(pages) {
+                let older = self.still_the_same_file((rel, fork), block, early, late);
+                let page = older.unwrap_or_else(|| Arc::clone(page));
+                writer.relation_pages(rel, fork, block, &page[..])?;
+            }
+        }
+        let files = history.states.at(some_time());
+        for (segment, pages) in slru_segments(files) {
+            let mut bytes = Vec::new();
+            for page in pages {
+                bytes.extend_from_slice(&page[..]);
+            }
+            writer.slru_segment(SlruKind::Clog, segment, &bytes)?;
+        }
+        let timeline = writer.timeline().clone();
+        let mut at = timeline.progress().written;
+        while at < stop {
+            let to = (at + rng.between(1, 20_000)).min(stop);
+            timeline.append(at, history.wal(at, to))?;
+            at = to;
+        }
+        let timeline = writer.finish(stop, patience)?;
+        self.imported = true;
+        self.note_synced(&timeline);
+        store.add(timeline.clone());
+        Ok(timeline)
+    }
+
+    /// The page as it was at `early`, if no truncation or removal came between.
+    fn still_the_same_file(
+        &self,
+        fork: Fork,
+        block: u32,
+        early: Lsn,
+        late: Lsn,
+    ) -> Option<Arc<walrecord::Page>> {
+        let states = &self.history.states;
+        let page = |lsn: Lsn| {
+            states
+                .at(lsn)
+                .forks
+                .get(&fork)?
+                .get(block as usize)
+                .cloned()
+        };
+        let mut between = states.lsns().filter(|lsn| (early..=late).contains(lsn));
+        let there = between.all(|lsn| page(lsn).is_some());
+        if there { page(early) } else { None }
+    }
+
+    pub(crate) fn note_synced(&mut self, timeline: &Timeline) {
+        self.synced = self.synced.max(timeline.progress().synced);
+    }
+
+    /// What a receiver does at each connect: settles where the WAL ends, and gives that place.
+    pub(crate) fn settle(&self, timeline: &Timeline) -> Result<Lsn, StoreError> {
+        let progress = timeline
+            .wait_examined(LIMIT)
+            .map_err(|error| StoreError::BadRecord {
+                start: Lsn::INVALID,
+                end: Lsn::INVALID,
+                source: Box::new(error),
+            })?;
+        let to = progress.last_record.max(progress.written.min(self.synced));
+        timeline.rewind(to)?;
+        Ok(to)
+    }
+
+    /// Works until `steps` are done or the disk stops.
+    pub(crate) fn session(
+        &mut self,
+        disk: &SimulatedDisk,
+        rng: &mut Rng,
+        steps: u32,
+    ) -> Outcome<()> {
+        let store = open(disk, config(rng))?;
+        let timeline = match store.timelines().pop() {
+            Some(timeline) => {
+                self.settle(&timeline)?;
+                timeline
+            }
+            None => self.import(&store, rng, SESSION_PATIENCE)?,
+        };
+        for _ in 0..steps {
+            let at = timeline.progress().written;
+            match rng.below(20) {
+                0..13 => {
+                    let to = (at + rng.between(1, 4000)).min(self.history.end());
+                    timeline.append(at, self.history.wal(at, to))?;
+                }
+                13..16 => self.note_synced(&timeline),
+                16..18 => {
+                    // On a disk that stopped it never ends.
+                    while timeline.checkpoint(MOMENT).is_err() && disk.exists("".as_ref()).is_ok() {
+                    }
+                }
+                18 => {
+                    self.note_synced(&timeline);
+                    self.settle(&timeline)?;
+                }
+                _ => self.check_at(&timeline, timeline.progress().last_record)?,
+            }
+            if disk.exists("".as_ref()).is_err() {
+                break;
+            }
+        }
+        self.note_synced(&timeline);
+        Ok(())
+    }
+
+    /// Opens what a crash left, checks it, and lets the history go on to its end there.
+    pub(crate) fn check_after_crash(&self, disk: &SimulatedDisk, rng: &mut Rng) -> Outcome<()> {
+        let mut world = self.clone();
+        let store = open(disk, config(rng))?;
+        let timeline = match store.timelines().pop() {
+            Some(timeline) => timeline,
+            None if self.imported => return Err("the timeline is gone".into()),
+            None => world.import(&store, rng, LIMIT)?,
+        };
+        let to = world.settle(&timeline)?;
+        if to < self.synced {
+            return Err(format!("WAL ends at {to}, {} was acknowledged", self.synced).into());
+        }
+        self.check_wal(&timeline, to)?;
+        timeline.append(to, self.history.wal(to, self.history.end()))?;
+        timeline.wait_for(self.history.end(), LIMIT)?;
+        let lsns: Vec<Lsn> = self.history.states.lsns().collect();
+        for _ in 0..3 {
+            let lsn = lsns[rng.below(lsns.len() as u64) as usize];
+            self.check_at(&timeline, lsn.max(self.import.1))?;
+        }
+        self.check_at(&timeline, self.history.end())?;
+        store.close();
+        drop(store);
+        let strays = remove_strays(disk)?;
+        if strays.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("strays: {strays:?}").into())
+        }
+    }
+
+    fn check_wal(&self, timeline: &Timeline, to: Lsn) -> Outcome<()> {
+        let start = timeline.wal_start();
+        let mut found = vec![0; (to - start) as usize];
+        let read = timeline.read_wal(start, &mut found)?;
+        if read != found.len() || found != self.history.wal(start, to) {
+            return Err(format!("WAL below {to} is not what was sent").into());
+        }
+        Ok(())
+    }
+
+    /// Compares everything at an LSN with the model.
+    pub(crate) fn check_at(&self, timeline: &Timeline, lsn: Lsn) -> Outcome<()> {
+        let snapshot = match timeline.snapshot(lsn) {
+            // The import may only just have reached its end.
+            Err(ReadError::NotReadable { .. }) if lsn < self.import.1 => return Ok(()),
+            result => result?,
+        };
+        let files = self.history.states.at(lsn);
+        let found: BTreeMap<Fork, u32> = snapshot
+            .forks()?
+            .into_iter()
+            .map(|fork| ((fork.rel, fork.fork), fork.blocks))
+            .collect();
+        let sizes = |(fork, pages): (&Fork, &Vec<_>)| (*fork, pages.len() as u32);
+        let expected: BTreeMap<Fork, u32> = files.forks.iter().map(sizes).collect();
+        if found != expected {
+            return Err(format!("at {lsn}: forks {found:?}, expected {expected:?}").into());
+        }
+        let blocks = files.forks.iter().flat_map(|((rel, fork), pages)| {
+            (0..).zip(pages).map(|(block, page)| {
+                let (rel, fork) = (*rel, *fork);
+                (PageKey::Block(BlockTag { rel, fork, block }), page)
+            })
+        });
+        let slrus = files
+            .slrus
+            .iter()
+            .map(|(key, page)| (PageKey::Slru(*key), page));
+        for (key, expected) in blocks.chain(slrus) {
+            let (mut found, mut expected) = (snapshot.page(key)?.0, **expected);
+            if matches!(key, PageKey::Block(_)) {
+                clear_checksum(&mut found);
+                clear_checksum(&mut expected);
+            }
+            if found != expected {
+                let at = (0..PAGE_SIZE).find(|at| found[*at] != expected[*at]);
+                return Err(format!("{key} at {lsn} differs from byte {at:?} on").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+fn slru_segments(files: &Files) -> BTreeMap<u32, Vec<Arc<walrecord::Page>>> {
+    let mut segments: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+    for (key, page) in &files.slrus {
+        let pages = segments.entry(key.segment()).or_default();
+        while pages.len() < (key.page % 32) as usize {
+            pages.push(Arc::new(walrecord::ZERO_PAGE));
+        }
+        pages.push(Arc::clone(page));
+    }
+    segments
+}
