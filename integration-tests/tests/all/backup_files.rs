@@ -85,7 +85,10 @@ fn the_directory_of_a_stopped_server_is_given_back_byte_for_byte() -> Result<()>
             compared += 1;
         }
     }
-    ensure!(compared >= 12, "only {compared} pages of {paths:?} were compared");
+    ensure!(
+        compared >= 12,
+        "only {compared} pages of {paths:?} were compared"
+    );
     Ok(())
 }
 
@@ -96,14 +99,21 @@ fn a_copy_of_a_running_server_and_a_backup_without_its_wal_are_refused() -> Resu
     let running = scene.primary.data_dir().to_owned();
     refused(&daemon, &running, &["running server"])?;
     let backup = scene.primary.base_backup()?;
-    let archive = scene.primary.archive().context("an archive")?.dir().to_owned();
+    let archive = scene
+        .primary
+        .archive()
+        .context("an archive")?
+        .dir()
+        .to_owned();
     let arguments = ["--wal-dir", text(&archive)?];
-    refused(&daemon, &backup.dir(), &["before the end of the backup"])
-        .and_then(|()| {
-            let output = daemon.run("import", &[&["nowhere", "--data-dir", "x"][..], &arguments].concat())?;
-            ensure!(!output.status.success());
-            Ok(())
-        })
+    refused(&daemon, &backup.dir(), &["before the end of the backup"]).and_then(|()| {
+        let output = daemon.run(
+            "import",
+            &[&["nowhere", "--data-dir", "x"][..], &arguments].concat(),
+        )?;
+        ensure!(!output.status.success());
+        Ok(())
+    })
 }
 
 fn refused(daemon: &Daemon, backup: &Path, words: &[&str]) -> Result<()> {
@@ -127,7 +137,10 @@ fn base_backup(scene: &Scene, format: &str) -> Result<PathBuf> {
     let home = scene.primary.make_dir("backups")?;
     let dir = home.join(format);
     let mut command = scene.install.command("pg_basebackup");
-    command.arg("-D").arg(&dir).args(["-F", format, "-X", "none", "-c", "fast", "--no-sync"]);
+    command
+        .arg("-D")
+        .arg(&dir)
+        .args(["-F", format, "-X", "none", "-c", "fast", "--no-sync"]);
     command.args(["-d", &scene.primary.address().conninfo("postgres")]);
     if format == "p" {
         // A plain backup on the same machine has to put tablespaces elsewhere.
@@ -151,7 +164,13 @@ fn import(scene: &Scene, backup: &Path, wal: &Path) -> Result<Daemon> {
     let daemon = Daemon::new(crate::PROGRAM, &scene.path("pages"));
     let output = daemon.run(
         "import",
-        &[text(backup)?, "--data-dir", text(&daemon.data_dir)?, "--wal-dir", text(wal)?],
+        &[
+            text(backup)?,
+            "--data-dir",
+            text(&daemon.data_dir)?,
+            "--wal-dir",
+            text(wal)?,
+        ],
     )?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "pageserver import: {said}");
@@ -163,7 +182,15 @@ fn page_get(daemon: &Daemon, path: &str, block: u32, lsn: Option<Lsn>) -> Result
     let (block, lsn) = (block.to_string(), lsn.map(|lsn| lsn.to_string()));
     let data_dir = text(&daemon.data_dir)?;
     let mut arguments = vec![
-        "get", "--rel", path, "--block", &block, "-o", "-", "--data-dir", data_dir,
+        "get",
+        "--rel",
+        path,
+        "--block",
+        &block,
+        "-o",
+        "-",
+        "--data-dir",
+        data_dir,
     ];
     if let Some(lsn) = &lsn {
         arguments.extend(["--lsn", lsn]);

@@ -45,17 +45,25 @@ fn nonsense_ends_its_own_connection_and_nothing_else() -> Result<()> {
         [opened(), frame(b'B', &[0; 9])].concat(),
     ];
     for _ in 0..RANDOM_CLIENTS {
-        let head = if random.one_in(2) { opened() } else { Vec::new() };
+        let head = if random.one_in(2) {
+            opened()
+        } else {
+            Vec::new()
+        };
         let noise = (0..random.below(2_000)).map(|_| random.below(256) as u8);
         clients.push(head.into_iter().chain(noise).collect());
     }
     for (number, bytes) in clients.iter().enumerate() {
         speak(address, bytes).with_context(|| format!("client {number}"))?;
     }
-    ensure!(good.page(ReadAt::LATEST, tag)? == &page, "the good client's page changed");
+    ensure!(
+        good.page(ReadAt::LATEST, tag)? == &page,
+        "the good client's page changed"
+    );
     let log = server.stop()?;
     ensure!(
-        log.find(|line| line.level == "CRIT" || line.text.contains("panicked")).is_none(),
+        log.find(|line| line.level == "CRIT" || line.text.contains("panicked"))
+            .is_none(),
         "{}",
         log.tail()
     );
@@ -92,7 +100,10 @@ fn a_request_waits_for_its_lsn_and_is_refused_outside_the_window() -> Result<()>
     let mut client = server.client()?;
     let far = soon + (1 << 30);
     let late = refusal(client.page(ReadAt::exactly(far), tag).copied())?;
-    ensure!(late.contains("did not arrive within 2s") && late.contains(&far.to_string()), "{late}");
+    ensure!(
+        late.contains("did not arrive within 2s") && late.contains(&far.to_string()),
+        "{late}"
+    );
     let before = Lsn::new(oldest.get() - 1);
     let class = first_page_of(&scene.primary, "pg_class")?;
     let refused = refusal(client.page(ReadAt::exactly(before), class).copied())?;

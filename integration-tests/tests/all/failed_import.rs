@@ -60,7 +60,11 @@ fn a_primary_that_goes_down_during_import_has_nothing_acknowledged() -> Result<(
     let mut server = daemon.start()?;
     let started = server.log.wait_for("base backup started")?;
     scene.primary.stop(StopMode::Immediate)?;
-    if server.log.find(|line| line.message == "import complete").is_some() {
+    if server
+        .log
+        .find(|line| line.message == "import complete")
+        .is_some()
+    {
         // Too fast for us: there is nothing to say about a failed import then.
         return Ok(());
     }
@@ -68,11 +72,16 @@ fn a_primary_that_goes_down_during_import_has_nothing_acknowledged() -> Result<(
     nothing_is_left(&daemon.data_dir)?;
     scene.primary.start()?;
     // Nobody could drop the slot; an operator is told to, and until then all WAL is kept.
-    let told = server.log.find(|line| line.message.contains("drop it on the primary"));
+    let told = server
+        .log
+        .find(|line| line.message.contains("drop it on the primary"));
     ensure!(told.is_some(), "{}", server.log.tail());
     let start: Lsn = started.field("start").parse()?;
     let kept = scene.acknowledged()?.context("the slot")?;
-    ensure!(kept <= start, "the slot moved to {kept}, beyond the backup's start {start}");
+    ensure!(
+        kept <= start,
+        "the slot moved to {kept}, beyond the backup's start {start}"
+    );
     Ok(())
 }
 
@@ -134,7 +143,11 @@ fn cut_backup(proxy: &Proxy, harm: Harm) {
 /// The process ends with an error that says this.
 fn must_fail(server: &mut PageServer, words: &str) -> Result<()> {
     let status = server.ended().with_context(|| server.log.tail())?;
-    ensure!(status.code() == Some(1), "it ended ({status}):\n{}", server.log.tail());
+    ensure!(
+        status.code() == Some(1),
+        "it ended ({status}):\n{}",
+        server.log.tail()
+    );
     ensure!(
         server.log.find(|line| line.text.contains(words)).is_some(),
         "no word of {words:?}:\n{}",

@@ -25,7 +25,10 @@ const REST_MB: u64 = 48;
 const BOUND_MB: u64 = SETTING_MB * (3 + 1 + 3 + 1) + REST_MB;
 
 #[test]
-#[expect(clippy::print_stdout, reason = "the figures belong to the test's output")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures belong to the test's output"
+)]
 fn import_and_ingest_of_many_times_the_bound_stay_below_it() -> Result<()> {
     let install = PgInstall::find(PgVersion::V15)?;
     let options = InitOptions {
@@ -51,16 +54,26 @@ fn import_and_ingest_of_many_times_the_bound_stay_below_it() -> Result<()> {
     insert(&mut client)?;
 
     let home = tempfile::tempdir()?;
-    let settings = ["open_layer_memory_mb", "open_layer_wal_mb", "block_cache_mb", "import_batch_mb"];
+    let settings = [
+        "open_layer_memory_mb",
+        "open_layer_wal_mb",
+        "block_cache_mb",
+        "import_batch_mb",
+    ];
     let daemon = Daemon {
-        config: settings.map(|name| format!("{name} = {SETTING_MB}\n")).concat(),
+        config: settings
+            .map(|name| format!("{name} = {SETTING_MB}\n"))
+            .concat(),
         primary: Some(primary.address().conninfo("postgres")),
         ..Daemon::new(crate::PROGRAM, &home.path().join("pages"))
     };
     let server = daemon.start()?;
     server.log.wait_for("primary imported")?;
     let imported: i64 = client
-        .query_one("SELECT sum(pg_database_size(oid))::bigint FROM pg_database", &[])?
+        .query_one(
+            "SELECT sum(pg_database_size(oid))::bigint FROM pg_database",
+            &[],
+        )?
         .get(0);
     let after_import = server.peak_memory()?;
     let begin = primary.insert_lsn()?;
@@ -89,7 +102,11 @@ fn import_and_ingest_of_many_times_the_bound_stay_below_it() -> Result<()> {
         imported.min(ingested) > 2 * BOUND_MB * MB,
         "too little was done to say anything"
     );
-    ensure!(peak < BOUND_MB * MB, "{} MB are above the bound of {BOUND_MB} MB", peak / MB);
+    ensure!(
+        peak < BOUND_MB * MB,
+        "{} MB are above the bound of {BOUND_MB} MB",
+        peak / MB
+    );
     server.stop()?;
     Ok(())
 }
