@@ -138,7 +138,13 @@ fn note_minor(timeline: &Timeline, primary: &ConnInfo, log: &Logger) {
         .map_err(anyhow::Error::from)
         .and_then(|mut connection| {
             let primary = Primary::check(&mut connection)?;
-            timeline.set_minor(primary.minor)?;
+            let info = timeline.info();
+            // Another cluster's release says nothing about our WAL. Following it will refuse it by name.
+            if primary.identity.system_identifier == info.system_identifier
+                && primary.version == info.version
+            {
+                timeline.set_minor(primary.minor)?;
+            }
             Ok(())
         });
     if let Err(error) = noted {

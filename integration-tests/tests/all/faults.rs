@@ -1,6 +1,8 @@
 //! What goes wrong between a page server and its primary: it crashes, the connection is cut, bits flip, the slot
 //! is gone, another cluster answers.
 
+use std::os::unix::fs::FileExt;
+
 use anyhow::{Context, Result, ensure};
 use integration_tests::{
     Busy, Daemon, Fault, Harm, Load, LogLines, PATIENCE, Proxy, SLOT, Scene, Traffic, open_store,
@@ -9,7 +11,7 @@ use integration_tests::{
 use pagecache::StoreConfig;
 use pageservice::client::ReadAt;
 use stockpg::{BackupSource, Cluster, InitOptions, Random, StopMode};
-use walrecord::{BlockTag, ForkNumber, Lsn, RelFileLocator};
+use walrecord::{BlockTag, ForkNumber, Lsn, RelFileLocator, SegmentId};
 
 #[test]
 fn a_primary_that_crashes_and_comes_back_is_followed_on() -> Result<()> {
@@ -40,7 +42,7 @@ fn a_primary_that_crashes_and_comes_back_is_followed_on() -> Result<()> {
 #[test]
 fn a_connection_that_is_cut_goes_on_where_it_ended() -> Result<()> {
     let harms = [Harm::CutInMessage, Harm::CutInRecord];
-    let (scene, daemon, log, last) = follow_through(&harms, 24)?;
+    let (scene, daemon, log, last) = cut_often(&harms, 24)?;
     ensure!(
         log.find(|line| line.level == "ERRO" || line.level == "CRIT")
             .is_none(),
@@ -53,11 +55,37 @@ fn a_connection_that_is_cut_goes_on_where_it_ended() -> Result<()> {
 #[test]
 fn a_flipped_bit_is_found_named_and_received_again() -> Result<()> {
     const FLIPS: usize = 8;
-    let (scene, daemon, log, last) = follow_through(&[Harm::FlipBit], FLIPS)?;
+    let mut random = Random::new(random_seed());
+    let scene = Scene::new(InitOptions::default())?;
+    let proxy = Proxy::start(scene.primary.address().port())?;
+    let daemon = Daemon {
+        primary: Some(proxy.conninfo()),
+        ..scene.daemon(crate::PROGRAM)
+    };
+    let workload = scene.workload()?;
+    let server = daemon.start()?;
+    server.log.wait_for("primary imported")?;
+    let busy = Busy::start(workload);
+    // One after the other: what follows a flip is discarded, and another flip in it with it.
+    for flip in 1..=FLIPS {
+        proxy.add(Fault {
+            harm: Harm::FlipBit,
+            traffic: Traffic::Wal,
+            after: 10_000 + random.below(200_000),
+        });
+        proxy.wait_done(flip).with_context(|| server.log.tail())?;
+        scene
+            .wait_acknowledged(scene.primary.insert_lsn()?)
+            .with_context(|| server.log.tail())?;
+    }
+    let _ = busy.stop()?;
+    let last = scene.mark()?;
+    scene.wait_acknowledged(last)?;
+    let log = server.stop()?;
     let named = log.all();
     let named = named.iter().filter(|line| {
         line.message == "cannot follow the server; trying again"
-            && line.field("reason").contains("WAL")
+            && line.field("reason").contains("WAL is damaged")
     });
     // A flip in padding between records harms nobody and need not be found.
     let named = named.count();
@@ -67,6 +95,70 @@ fn a_flipped_bit_is_found_named_and_received_again() -> Result<()> {
         log.tail()
     );
     stored_pages_equal_stock(&scene, &daemon, &[last])
+}
+
+/// The disk gave back something else than what was written and acknowledged.
+#[test]
+fn a_flipped_bit_in_our_own_newest_wal_is_received_again() -> Result<()> {
+    let scene = Scene::new(InitOptions::default())?;
+    let mut daemon = scene.daemon(crate::PROGRAM);
+    // So that the WAL behind the import is not in layers yet, and is read again at start.
+    daemon.config = "open_layer_wal_mb = 64\n".to_owned();
+    let server = daemon.start()?;
+    let imported = server.log.wait_for("primary imported")?;
+    let oldest: Lsn = imported.field("readable_from").parse()?;
+    let mut sql = scene.primary.client("postgres")?;
+    let begin = scene.primary.insert_lsn()?;
+    sql.batch_execute("CREATE TABLE damaged AS SELECT n FROM generate_series(1, 20000) n")?;
+    let last = scene.mark()?;
+    scene.wait_acknowledged(last)?;
+    server.stop()?;
+    ensure!(
+        begin >= oldest && last - begin > 1_000_000,
+        "too little WAL"
+    );
+    flip_wal_bit(&daemon, begin + (last - begin) / 2)?;
+
+    let server = daemon.start()?;
+    let line = server.log.wait_for("indexing stopped")?;
+    ensure!(line.text.contains("WAL is damaged after"), "{}", line.text);
+    sql.batch_execute("DELETE FROM damaged WHERE n % 2 = 0")?;
+    let last = scene.mark()?;
+    scene
+        .wait_acknowledged(last)
+        .with_context(|| server.log.tail())?;
+    server.log.wait_for("indexing goes on after a rewind")?;
+    server.stop()?;
+    stored_pages_equal_stock(&scene, &daemon, &[last])
+}
+
+/// Flips a bit of the byte at `lsn` in the page server's WAL file.
+fn flip_wal_bit(daemon: &Daemon, lsn: Lsn) -> Result<()> {
+    const SEGMENT: u32 = 1 << 20;
+    let id = SegmentId {
+        timeline: 1,
+        number: lsn.segment_number(SEGMENT),
+    };
+    let name = id.file_name(SEGMENT);
+    let mut dirs = vec![daemon.data_dir.clone()];
+    while let Some(dir) = dirs.pop() {
+        for entry in std::fs::read_dir(dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.ends_with(&name) {
+                let file = std::fs::File::options()
+                    .read(true)
+                    .write(true)
+                    .open(&path)?;
+                let (mut byte, offset) = ([0], u64::from(lsn.segment_offset(SEGMENT)));
+                file.read_exact_at(&mut byte, offset)?;
+                file.write_all_at(&[byte[0] ^ 1], offset)?;
+                return Ok(());
+            }
+        }
+    }
+    anyhow::bail!("no WAL file {name}")
 }
 
 /// An import cannot go back for WAL: it fails as a whole, by name.
@@ -95,16 +187,16 @@ fn a_flipped_bit_in_the_wal_of_an_import_fails_it_by_name() -> Result<()> {
     }
     let status = server.ended()?;
     ensure!(status.code() == Some(1), "it ended ({status})");
-    let named = server
-        .log
-        .find(|line| line.text.contains("importing the primary: WAL is damaged"));
+    let named = server.log.find(|line| {
+        line.text.contains("importing the primary") && line.text.contains("WAL is damaged after")
+    });
     ensure!(named.is_some(), "{}", server.log.tail());
     ensure!(scene.acknowledged()?.is_none(), "the slot is still there");
     Ok(())
 }
 
-/// Follows a workload through a proxy that does harm so many times. Gives the log and the last LSN.
-fn follow_through(harms: &[Harm], count: usize) -> Result<(Scene, Daemon, LogLines, Lsn)> {
+/// Follows a workload through a proxy that cuts so many times. Gives the log and the last LSN.
+fn cut_often(harms: &[Harm], count: usize) -> Result<(Scene, Daemon, LogLines, Lsn)> {
     let mut random = Random::new(random_seed());
     let scene = Scene::new(InitOptions::default())?;
     let proxy = Proxy::start(scene.primary.address().port())?;
