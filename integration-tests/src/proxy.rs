@@ -191,9 +191,9 @@ fn connect(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
 
 /// Carries the server's messages to the client until a fault ends that.
 fn relay(mut server: &TcpStream, mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
-    let mut message = Vec::new();
+    let mut message = vec![0; 5];
     loop {
-        message.resize(5, 0);
+        message.truncate(5);
         server.read_exact(&mut message)?;
         let length = u32::from_be_bytes([message[1], message[2], message[3], message[4]]) as usize;
         if !(4..=MAX_MESSAGE).contains(&length) {

@@ -100,7 +100,11 @@ fn a_flipped_bit_is_found_named_and_received_again() -> Result<()> {
 /// The disk gave back something else than what was written and acknowledged.
 #[test]
 fn a_flipped_bit_in_our_own_newest_wal_is_received_again() -> Result<()> {
-    let scene = Scene::new(InitOptions::default())?;
+    // What was acknowledged the primary may remove, and then nobody could help.
+    let scene = Scene::new(InitOptions {
+        conf: vec!["wal_keep_size = 256MB".to_owned()],
+        ..InitOptions::default()
+    })?;
     let mut daemon = scene.daemon(crate::PROGRAM);
     // So that the WAL behind the import is not in layers yet, and is read again at start.
     daemon.config = "open_layer_wal_mb = 64\n".to_owned();

@@ -112,7 +112,7 @@ fn kill_ingest(scene: &Scene, daemon: &Daemon, milliseconds: u64) -> Result<()> 
     let before = scene.acknowledged()?.context("the slot")?;
     let server = daemon.start()?;
     // Half of the moments lie in the start, half in the stream.
-    if milliseconds % 2 == 0 {
+    if milliseconds.is_multiple_of(2) {
         server.log.wait_for("streaming from the server")?;
     }
     sleep(Duration::from_millis(milliseconds));

@@ -38,7 +38,8 @@ const NEWEST_MINOR: u16 = 99;
 /// # Errors
 /// If the backup or its WAL cannot be used; nothing is left of the import then.
 pub fn import_files(store: &Store, import: &FilesImport, log: &Logger) -> Result<Timeline> {
-    let (control, label) = datadir::peek(&import.backup)?;
+    let (control, label) = datadir::peek(&import.backup)
+        .with_context(|| format!("reading the backup {}", import.backup.display()))?;
     let (start, pg_timeline) = start_of(&control, label.as_ref())?;
     let wal_dir = import
         .wal_dir
