@@ -142,7 +142,10 @@ impl LogLines {
             if state.ended || left.is_zero() {
                 let how = if state.ended { "ended" } else { "goes on" };
                 drop(state);
-                bail!("the page server {how} without it; its log:\n{}", self.tail());
+                bail!(
+                    "the page server {how} without it; its log:\n{}",
+                    self.tail()
+                );
             }
             let waited = self.0.1.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

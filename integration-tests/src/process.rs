@@ -7,8 +7,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::JoinHandle;
 
 use anyhow::{Context, Result};
-use pageservice::client::PageStreamClient;
 use pageservice::ProtocolVersion;
+use pageservice::client::PageStreamClient;
 
 use crate::{LogLines, wait_for};
 
@@ -119,7 +119,11 @@ impl PageServer {
     pub fn stop(mut self) -> Result<LogLines> {
         self.signal(libc::SIGTERM);
         let status = self.ended()?;
-        anyhow::ensure!(status.success(), "it ended ({status}):\n{}", self.log.tail());
+        anyhow::ensure!(
+            status.success(),
+            "it ended ({status}):\n{}",
+            self.log.tail()
+        );
         Ok(self.log.clone())
     }
 
@@ -151,7 +155,12 @@ impl PageServer {
     /// If it does not serve.
     pub fn client(&self) -> Result<PageStreamClient> {
         let address = self.page_stream()?;
-        Ok(PageStreamClient::connect(address, ProtocolVersion::V3, "main", "main")?)
+        Ok(PageStreamClient::connect(
+            address,
+            ProtocolVersion::V3,
+            "main",
+            "main",
+        )?)
     }
 
     /// The most memory that it has had resident, in bytes.

@@ -121,7 +121,10 @@ impl Scene {
     ///
     /// # Errors
     /// If a page differs, or anything fails.
-    #[expect(clippy::print_stdout, reason = "the figures belong to the test's output")]
+    #[expect(
+        clippy::print_stdout,
+        reason = "the figures belong to the test's output"
+    )]
     pub fn must_equal_stock(
         &self,
         timeline: &Timeline,
@@ -200,7 +203,10 @@ impl Figures {
             pairs.push((rmgr.name(), self.by_rmgr[*rmgr as usize], *floor));
         }
         for (what, found, floor) in pairs {
-            ensure!(found >= floor, "{what}: {found}, below the floor of {floor}");
+            ensure!(
+                found >= floor,
+                "{what}: {found}, below the floor of {floor}"
+            );
         }
         Ok(())
     }

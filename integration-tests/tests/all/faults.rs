@@ -42,7 +42,8 @@ fn a_connection_that_is_cut_goes_on_where_it_ended() -> Result<()> {
     let harms = [Harm::CutInMessage, Harm::CutInRecord];
     let (scene, daemon, log, last) = follow_through(&harms, 24)?;
     ensure!(
-        log.find(|line| line.level == "ERRO" || line.level == "CRIT").is_none(),
+        log.find(|line| line.level == "ERRO" || line.level == "CRIT")
+            .is_none(),
         "a cut connection is no error:\n{}",
         log.tail()
     );
@@ -60,7 +61,11 @@ fn a_flipped_bit_is_found_named_and_received_again() -> Result<()> {
     });
     // A flip in padding between records harms nobody and need not be found.
     let named = named.count();
-    ensure!(named >= FLIPS / 2, "{named} of {FLIPS} flips named:\n{}", log.tail());
+    ensure!(
+        named >= FLIPS / 2,
+        "{named} of {FLIPS} flips named:\n{}",
+        log.tail()
+    );
     stored_pages_equal_stock(&scene, &daemon, &[last])
 }
 
@@ -131,7 +136,11 @@ fn another_cluster_at_the_primarys_address_is_refused_and_pages_stay_readable() 
     };
     let server = stray.start()?;
     let line = server.log.wait_for("cannot follow the server any more")?;
-    ensure!(line.field("reason").contains("it is another cluster"), "{}", line.text);
+    ensure!(
+        line.field("reason").contains("it is another cluster"),
+        "{}",
+        line.text
+    );
     a_page_is_served(&scene.primary, &server)?;
     server.stop()?;
     Ok(())

@@ -45,7 +45,9 @@ fn a_killed_page_server_keeps_what_it_acknowledged_and_shows_nothing_half_done()
     let _ = busy.stop()?;
     points.push(scene.mark()?);
     let server = Daemon {
-        arguments: ["--self-test-interval", "100ms"].map(str::to_owned).to_vec(),
+        arguments: ["--self-test-interval", "100ms"]
+            .map(str::to_owned)
+            .to_vec(),
         ..daemon.clone()
     }
     .start()?;
@@ -58,8 +60,16 @@ fn a_killed_page_server_keeps_what_it_acknowledged_and_shows_nothing_half_done()
     let timeline = store.timeline(None, "main")?;
     timeline.wait_examined(PATIENCE)?;
     let sizes = timeline.sizes();
-    ensure!(sizes.layers > 20, "only {} layers: nothing was flushed between kills", sizes.layers);
-    scene.must_equal_stock(&timeline, &BackupSource::Tars(scene.path("backup")), &points)?;
+    ensure!(
+        sizes.layers > 20,
+        "only {} layers: nothing was flushed between kills",
+        sizes.layers
+    );
+    scene.must_equal_stock(
+        &timeline,
+        &BackupSource::Tars(scene.path("backup")),
+        &points,
+    )?;
     store.close();
     Ok(())
 }
@@ -76,8 +86,14 @@ fn kill_imports(scene: &Scene, daemon: &Daemon, random: &mut Random) -> Result<(
         killed += u64::from(!complete);
         let shown = timelines(&daemon.data_dir)?;
         // The manifest is the moment of truth; the log line comes just behind it.
-        ensure!(shown <= 1, "{shown} timelines after an import that was killed");
-        ensure!(shown == 1 || !complete, "an import that was complete is gone");
+        ensure!(
+            shown <= 1,
+            "{shown} timelines after an import that was killed"
+        );
+        ensure!(
+            shown == 1 || !complete,
+            "an import that was complete is gone"
+        );
         slot_is_free(scene)?;
         if shown == 1 {
             std::fs::remove_dir_all(&daemon.data_dir)?;
@@ -85,7 +101,10 @@ fn kill_imports(scene: &Scene, daemon: &Daemon, random: &mut Random) -> Result<(
             nothing_left(&daemon.data_dir)?;
         }
     }
-    ensure!(killed >= IMPORT_ROUNDS / 3, "only {killed} kills hit an import");
+    ensure!(
+        killed >= IMPORT_ROUNDS / 3,
+        "only {killed} kills hit an import"
+    );
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! Whole-system tests, one module for each guarantee.
 
-mod bad_clients;
 mod backup_files;
-mod faults;
+mod bad_clients;
 mod failed_import;
+mod faults;
 mod kill;
 mod memory;
 mod oracle;

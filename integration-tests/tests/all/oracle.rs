@@ -88,7 +88,12 @@ fn equal_stock(options: InitOptions) -> Result<Figures> {
     let mut workload = busy.join().expect("the workload does not panic")?;
     let following = Following::start(
         &timeline,
-        follow_options(&timeline, &import.conninfo, &import.slot, PeerKind::Postgres),
+        follow_options(
+            &timeline,
+            &import.conninfo,
+            &import.slot,
+            PeerKind::Postgres,
+        ),
         &ReceiverStatus::new(),
         &logger(),
     )?;

@@ -5,9 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use integration_tests::{
-    Load, PATIENCE, Scene, logger, open_store, random_seed, wait_for,
-};
+use integration_tests::{Load, PATIENCE, Scene, logger, open_store, random_seed, wait_for};
 use pagecache::StoreConfig;
 use pageserver_bin::checkout::{CheckoutJob, checkout};
 use stockpg::{Cluster, InitOptions, Random};
