@@ -53,7 +53,7 @@ fn fill(cluster: &Cluster, megabytes: u64) -> Result<u64> {
     for from in (0..rows).step_by(STEP as usize) {
         let to = (from + STEP).min(rows);
         client.batch_execute(&format!(
-            "INSERT INTO accounts SELECT i, i % 97, (i * 7919) % 100003, md5(i::text) FROM generate_series({from} + 1, {to}) i"
+            "INSERT INTO accounts SELECT i, i % 97, (i::bigint * 7919) % 100003, md5(i::text) FROM generate_series({from} + 1, {to}) i"
         ))?;
     }
     client.batch_execute("ALTER TABLE accounts ADD PRIMARY KEY (aid); CHECKPOINT")?;
