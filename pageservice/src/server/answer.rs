@@ -133,10 +133,10 @@ impl<'a> Answerer<'a> {
         let mut run: Option<(usize, Lsn)> = None;
         for (index, request) in batch.iter().enumerate() {
             let place = window.place(request);
-            if let (Ok(Place::At(at)), Some((_, same))) = (&place, run) {
-                if *at == same {
-                    continue;
-                }
+            if let (Ok(Place::At(at)), Some((_, same))) = (&place, run)
+                && *at == same
+            {
+                continue;
             }
             if let Some((first, at)) = run.take() {
                 self.read(&batch[first..index], at, output)?;

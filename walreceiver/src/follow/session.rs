@@ -112,7 +112,7 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// Where to go on, with the sink brought there.
+    /// Where to go on. The sink is brought there when the server has agreed.
     fn start_position(&mut self) -> Result<Lsn, Trouble> {
         let restart_lsn = self.slot_restart()?;
         let held = self.sink.held();
@@ -122,8 +122,6 @@ impl Session<'_> {
         {
             start = start.min(fork);
         }
-        // Even if nothing is cut off: from here on the sink's end is where the stream goes on.
-        self.sink.rewind(start).map_err(sink_failed)?;
         Ok(start)
     }
 

@@ -22,7 +22,7 @@ const BATCH: usize = 1 << 20;
 
 /// Streams WAL from `options.start` into `sink` until the stream ends.
 ///
-/// The sink must be at `options.start`. Replies go out from a thread of their own; it lives as long
+/// The sink is rewound to `options.start` once the server has agreed to send from there. Replies go out from a thread of their own; it lives as long
 /// as this call. What the server says about itself is kept in `status`.
 ///
 /// # Errors
@@ -41,6 +41,9 @@ pub fn stream(
         Err(_) if control.is_stopped() => return Ok(StreamEnd::Stopped),
         Err(error) => return Err(error.into()),
     }
+    // Not before the server has agreed to send from there: what it does not send again must stay. Even if
+    // nothing is cut off, from here on the sink's end is where the stream goes on.
+    sink.rewind(options.start).map_err(StreamError::Sink)?;
     // From here on the status thread ends the connection, after a last reply.
     control.unguard();
     status.streaming(options.start);

@@ -227,9 +227,29 @@ fn a_fork_inside_the_unverified_tail_cuts_it_off() {
         peer.ready();
         let query = peer.expect_query("START_REPLICATION");
         assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000028 TIMELINE 1");
+        peer.send(b'W', &[0, 0, 0]);
     });
     outcome.unwrap();
     assert_eq!(memory.lock().rewinds, [Lsn::new(START + 40)]);
+}
+
+/// What the server does not send again may be the only copy.
+#[test]
+fn nothing_is_cut_off_before_the_server_agrees_to_send_it_again() {
+    let memory = Memory::at(Lsn::new(START));
+    {
+        let mut state = memory.lock();
+        state.bytes = vec![0; 100];
+        state.valid_end = Some(Lsn::new(START + 40));
+    }
+    let (outcome, _, _) = run(1, postgres(), &memory, |peer, _| {
+        introduce(peer, 1, "0/4000000");
+        peer.expect_query("START_REPLICATION");
+        peer.error("58P01", "requested WAL segment has already been removed");
+    });
+    assert!(matches!(outcome, Err(FollowError::WalRemoved { .. })));
+    let state = memory.lock();
+    assert_eq!((state.rewinds.len(), state.bytes.len()), (0, 100));
 }
 
 #[test]
