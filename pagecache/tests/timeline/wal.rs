@@ -103,7 +103,7 @@ impl Writer {
     /// Writes a record and gives its start.
     pub(crate) fn write(&mut self, record: &NewRecord) -> Lsn {
         let body = record.body();
-        if self.bytes.len() % WAL_PAGE_SIZE == 0 {
+        if self.bytes.len().is_multiple_of(WAL_PAGE_SIZE) {
             self.page_header(0);
         }
         let start = self.end();
@@ -143,7 +143,7 @@ impl Writer {
 
     fn lay(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if self.bytes.len() % WAL_PAGE_SIZE == 0 {
+            if self.bytes.len().is_multiple_of(WAL_PAGE_SIZE) {
                 self.page_header(bytes.len() as u32);
             }
             let room = WAL_PAGE_SIZE - self.bytes.len() % WAL_PAGE_SIZE;
