@@ -10,14 +10,16 @@ use pagecache::{ControlState, ImportParams, ImportWriter, Store, Timeline};
 use slog::{Logger, info, warn};
 use walreceiver::{
     Archive, ArchiveKind, BackupEnd, BackupOptions, BackupProgress, BaseBackup, ConnInfo,
-    Connection, ConnectionError, Control, FollowOptions, Interrupt, Peer, Persistence, Primary,
-    ReceiverStatus, SlotName, SqlState, SystemTiming, Tee, WalReservation, follow,
+    Connection, ConnectionError, Control, Interrupt, Persistence, Primary, ReceiverStatus,
+    SlotName, SqlState, SystemTiming, Tee, WalReservation, follow,
 };
 use walrecord::RedoRules;
 
 use super::files::report_skipped;
 use super::{StoreSink, new_tenant, new_timeline};
+use crate::cli::PeerKind;
 use crate::follow::{Acknowledge, TimelineSink};
+use crate::run::follow_options;
 use crate::stop::Stop;
 
 /// How long WAL up to the backup's end may make no progress before the import gives up.
@@ -124,7 +126,7 @@ fn import_with_slot(
         data_checksums: primary.data_checksums,
     };
     let mut writer = store.begin_import(params)?;
-    let streaming = Streaming::start(&writer, import, primary, log)?;
+    let streaming = Streaming::start(&writer, import, log)?;
     let result = receive(&mut writer, backup, import, primary, log);
     let result = result.and_then(|end| {
         anyhow::ensure!(!stop.is_set(), "the import was interrupted");
@@ -243,20 +245,15 @@ struct Streaming {
 }
 
 impl Streaming {
-    fn start(
-        writer: &ImportWriter,
-        import: &LiveImport,
-        primary: &Primary,
-        log: &Logger,
-    ) -> Result<Streaming> {
+    fn start(writer: &ImportWriter, import: &LiveImport, log: &Logger) -> Result<Streaming> {
         let control = Control::new();
         let mut sink = TimelineSink::new(writer.timeline(), Acknowledge::Nothing, &control);
-        let mut options = FollowOptions::new(
-            import.conninfo.clone(),
-            Peer::Postgres(primary.version),
-            primary.identity.system_identifier,
+        let options = follow_options(
+            writer.timeline(),
+            &import.conninfo,
+            &import.slot,
+            PeerKind::Postgres,
         );
-        options.slot = Some(import.slot.clone());
         let (log, stop) = (log.clone(), control.clone());
         let thread = thread::Builder::new()
             .name("import-wal".to_owned())
