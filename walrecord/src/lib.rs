@@ -50,6 +50,7 @@
 //! ```
 
 mod boundary;
+pub mod describe;
 mod effects;
 mod error;
 mod image;
