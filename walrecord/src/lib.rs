@@ -50,6 +50,7 @@
 //! ```
 
 mod boundary;
+mod crc;
 pub mod describe;
 mod effects;
 mod error;

@@ -3,6 +3,8 @@
 
 use smallvec::SmallVec;
 
+use crate::crc;
+use crate::error::WalError;
 use crate::image::{BlockImage, ImageHeader};
 use crate::reader::{Reader, Truncated};
 use crate::rmgr::{Rmgr, RmgrId};
@@ -14,7 +16,7 @@ use crate::types::{
 pub const RECORD_HEADER_SIZE: usize = 24;
 
 /// Where the CRC stands in the header; it covers what is before.
-pub(crate) const CRC_OFFSET: usize = 20;
+const CRC_OFFSET: usize = 20;
 
 /// The largest record that is accepted, in bytes (`XLogRecordMaxSize` of 16 and newer, 1020 MiB).
 /// 14 and 15 do not enforce it, but nothing in them writes more either.
@@ -77,6 +79,31 @@ impl RecordHeader {
         })
     }
 
+    /// Whether the rest of the segment behind the record is unused (`XLOG_SWITCH`,
+    /// catalog/pg_control.h).
+    #[inline]
+    pub(crate) fn is_switch(&self) -> bool {
+        const XLOG_SWITCH: u8 = 0x40;
+        self.rmgr == RmgrId::BuiltIn(Rmgr::Xlog) && self.rmgr_info() == XLOG_SWITCH
+    }
+
+    /// Checks the CRC of the whole record at `start`, whose header this is: over the body, then over
+    /// the header up to the CRC itself.
+    #[inline]
+    pub(crate) fn check_crc(&self, start: Lsn, bytes: &[u8]) -> Result<(), WalError> {
+        let body = crc::append(0, &bytes[RECORD_HEADER_SIZE..]);
+        let computed = crc::append(body, &bytes[..CRC_OFFSET]);
+        if computed == self.crc {
+            Ok(())
+        } else {
+            Err(WalError::Crc {
+                at: start,
+                stored: self.crc,
+                computed,
+            })
+        }
+    }
+
     /// The bits of `info` that belong to the resource manager.
     pub const fn rmgr_info(&self) -> u8 {
         self.info & 0xF0
@@ -97,6 +124,34 @@ pub struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
+    /// Whether [`Record::encode_trimmed`] for the page `keep` has nothing to leave out, so that the
+    /// record's own bytes serve: it refers to this one block, without an image. Cheap, and false for
+    /// records in any unusual form.
+    #[inline]
+    pub fn is_trimmed(&self, keep: &BlockTag) -> bool {
+        const BLOCK_HEADER_SIZE: usize = 20;
+        let Some(headers) = self.bytes.get(RECORD_HEADER_SIZE..) else {
+            return false;
+        };
+        let (Some(block), Some(next)) = (
+            headers.first_chunk::<BLOCK_HEADER_SIZE>(),
+            headers.get(BLOCK_HEADER_SIZE),
+        ) else {
+            return false;
+        };
+        let word = |at: usize| {
+            u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]])
+        };
+        block[0] <= MAX_BLOCK_ID
+            && block[1] & (HAS_IMAGE | SAME_REL) == 0
+            && *next > MAX_BLOCK_ID
+            && block[1] & FORK_MASK == keep.fork as u8
+            && word(4) == keep.rel.spc
+            && word(8) == keep.rel.db
+            && word(12) == keep.rel.rel
+            && word(16) == keep.block
+    }
+
     /// Decodes headers and payloads. The CRC is not looked at.
     ///
     /// # Errors
@@ -288,6 +343,9 @@ impl<'a> Record<'a> {
     }
 
     fn parse_body(&mut self, body: &'a [u8]) -> Result<(), RecordError> {
+        if self.parse_plain(body).is_some() {
+            return Ok(());
+        }
         let mut r = Reader::new(body);
         let mut announced = 0usize;
         let mut main_length = 0usize;
@@ -334,6 +392,42 @@ impl<'a> Record<'a> {
         }
         self.main_data = r.take("main data", main_length)?;
         Ok(())
+    }
+
+    /// The form of nearly all small records: one block without an image, then little main data. Gives
+    /// up on anything else.
+    #[inline]
+    fn parse_plain(&mut self, body: &'a [u8]) -> Option<()> {
+        let (headers, payload) = body.split_first_chunk::<22>()?;
+        let [id, flags, low, high, .., main_id, main_length] = *headers;
+        if id > MAX_BLOCK_ID || flags & (HAS_IMAGE | SAME_REL) != 0 || main_id != ID_DATA_SHORT {
+            return None;
+        }
+        let word = |at: usize| {
+            u32::from_le_bytes([headers[at], headers[at + 1], headers[at + 2], headers[at + 3]])
+        };
+        let length = u16::from_le_bytes([low, high]);
+        let (data, main_data) = payload.split_at_checked(usize::from(length))?;
+        if main_data.len() != usize::from(main_length) || (flags & HAS_DATA != 0) != (length != 0) {
+            return None;
+        }
+        self.main_data = main_data;
+        self.blocks.push(BlockRef {
+            id,
+            tag: BlockTag {
+                rel: RelFileLocator {
+                    spc: word(4),
+                    db: word(8),
+                    rel: word(12),
+                },
+                fork: ForkNumber::from_u8(flags & FORK_MASK)?,
+                block: word(16),
+            },
+            will_init: flags & WILL_INIT != 0,
+            image: None,
+            data: (length != 0).then_some(data),
+        });
+        Some(())
     }
 
     /// The blocks that the record refers to, in ascending order of id.

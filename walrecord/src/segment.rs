@@ -3,9 +3,11 @@
 
 use std::convert::Infallible;
 
-use crate::page::is_segment_size;
+use crate::error::WalError;
+use crate::page::{SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE, is_segment_size};
+use crate::record::{RECORD_HEADER_SIZE, RawRecord, RecordHeader};
 use crate::source::WalSource;
-use crate::types::{Lsn, PgTimelineId};
+use crate::types::{Lsn, PgTimelineId, PgVersion};
 
 /// Names one segment of WAL.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -101,6 +103,51 @@ pub struct WalSlice<'a> {
     pub start: Lsn,
     /// The bytes.
     pub bytes: &'a [u8],
+}
+
+impl<'a> WalSlice<'a> {
+    /// The record of `version` that starts at `start`, not copied, if it lies in one page of this
+    /// stretch; none if it does not, or if something other than a record's first bytes may stand there:
+    /// [`RecordReader`](crate::RecordReader) tells. Its length and CRC are checked, its link to the
+    /// record before only for direction.
+    ///
+    /// # Errors
+    /// If the record is damaged.
+    pub fn record_in_page(
+        &self,
+        start: Lsn,
+        version: PgVersion,
+    ) -> Result<Option<RawRecord<'a>>, WalError> {
+        let in_page = WAL_PAGE_SIZE - start.page_offset() as usize;
+        let whole = start
+            .checked_sub(self.start)
+            .and_then(|offset| self.bytes.get(usize::try_from(offset).ok()?..))
+            .filter(|_| start.page_offset() >= SHORT_PAGE_HEADER_SIZE as u64)
+            .and_then(|rest| {
+                let length = u32::from_le_bytes(*rest.first_chunk()?) as usize;
+                rest[..rest.len().min(in_page)].get(..length)
+            });
+        let Some(bytes) = whole.filter(|bytes| bytes.len() >= RECORD_HEADER_SIZE) else {
+            return Ok(None);
+        };
+        let header =
+            RecordHeader::parse(bytes).map_err(|error| WalError::Record { at: start, error })?;
+        if header.is_switch() {
+            // Its end is that of the segment.
+            return Ok(None);
+        }
+        if header.prev >= start {
+            let found = header.prev;
+            return Err(WalError::PrevNotBefore { at: start, found });
+        }
+        header.check_crc(start, bytes)?;
+        Ok(Some(RawRecord {
+            start,
+            end: (start + bytes.len() as u64).align_up(),
+            version,
+            bytes,
+        }))
+    }
 }
 
 impl WalSource for WalSlice<'_> {

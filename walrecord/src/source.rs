@@ -122,10 +122,7 @@ impl<S: WalSource> RecordReader<S> {
     /// # Errors
     /// If what stands there is no sound record, or the source fails.
     pub fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, ReadError<S::Error>> {
-        let framed = loop {
-            if let Some(framed) = self.decoder.advance()? {
-                break framed;
-            }
+        while !self.decoder.advance()? {
             let source = &self.source;
             let mut at = Lsn::INVALID;
             let got = if self.decoder.ended() {
@@ -145,8 +142,8 @@ impl<S: WalSource> RecordReader<S> {
                 return Ok(None);
             }
             self.read_ahead = (self.read_ahead.max(WAL_PAGE_SIZE) * 2).min(MAX_READ_AHEAD);
-        };
-        Ok(Some(self.decoder.record(framed)))
+        }
+        Ok(Some(self.decoder.record()))
     }
 
     /// The end of the last record read; the place sought if there was none since.

@@ -6,13 +6,9 @@ use crate::page::{
     PageContext, PageHeader, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE, is_segment_size,
 };
 use crate::record::{
-    CRC_OFFSET, MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, RecordError, RecordHeader,
+    MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, RecordError, RecordHeader,
 };
-use crate::rmgr::{Rmgr, RmgrId};
 use crate::types::{Lsn, PgTimelineId, PgVersion};
-
-/// `XLOG_SWITCH` (catalog/pg_control.h): the rest of the segment is unused.
-const XLOG_SWITCH: u8 = 0x40;
 
 /// Positions above this are refused, so that sums of a position and a record's or a segment's size
 /// cannot leave the 64-bit range.
@@ -64,6 +60,9 @@ pub struct StreamDecoder {
     ended: bool,
     /// What was found wrong. Decoding does not go on behind it.
     failed: Option<WalError>,
+    /// The record that [`StreamDecoder::advance`] moved to. Here, and not handed from call to call: that
+    /// would be a third of the cost of a small record.
+    framed: Framed,
 }
 
 /// What stands at the cursor, behind a page header if the cursor is at a page boundary.
@@ -77,14 +76,16 @@ enum Place {
     Skipping { left: u32 },
 }
 
-/// A record that is whole and checked.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Framed {
+/// Where a record that is whole and checked lies.
+#[derive(Debug)]
+struct Framed {
     start: Lsn,
     end: Lsn,
     version: PgVersion,
-    /// Its bytes in the window; none: in `assembled`.
-    in_window: Option<(usize, usize)>,
+    /// Its bytes are those of `assembled`, otherwise of the window.
+    assembled: bool,
+    from: usize,
+    to: usize,
 }
 
 impl StreamDecoder {
@@ -118,6 +119,14 @@ impl StreamDecoder {
             fresh: true,
             ended: false,
             failed: None,
+            framed: Framed {
+                start,
+                end: start,
+                version: PgVersion::V15,
+                assembled: false,
+                from: 0,
+                to: 0,
+            },
         }
     }
 
@@ -189,10 +198,7 @@ impl StreamDecoder {
     /// the same error.
     #[inline]
     pub fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
-        match self.advance()? {
-            Some(framed) => Ok(Some(self.record(framed))),
-            None => Ok(None),
-        }
+        Ok(self.advance()?.then(|| self.record()))
     }
 
     /// The end of the last record that was given, and so the place to start from again; the start if
@@ -266,9 +272,9 @@ impl StreamDecoder {
         self.check_page(at, bytes).map(|header| self.learn(&header))
     }
 
-    /// Moves on to the next whole record.
+    /// Moves on to the next whole record, if there is one: [`StreamDecoder::record`].
     #[inline]
-    pub(crate) fn advance(&mut self) -> Result<Option<Framed>, WalError> {
+    pub(crate) fn advance(&mut self) -> Result<bool, WalError> {
         match self.failed {
             Some(error) => Err(error),
             None => self
@@ -277,23 +283,23 @@ impl StreamDecoder {
         }
     }
 
-    fn try_advance(&mut self) -> Result<Option<Framed>, WalError> {
+    fn try_advance(&mut self) -> Result<bool, WalError> {
         loop {
             if self.ended || (self.cursor.page_offset() == 0 && !self.enter_page()?) {
-                return Ok(None);
+                return Ok(false);
             }
             match self.place {
                 Place::Record => match self.begin_record()? {
-                    Begun::Whole(framed) => return Ok(Some(framed)),
+                    Begun::Whole => return Ok(true),
                     Begun::Crossing => {}
-                    Begun::Wait => return Ok(None),
+                    Begun::Wait => return Ok(false),
                 },
                 Place::Inside { start, total } => {
-                    if let Some(framed) = self.continue_record(start, total)? {
-                        return Ok(Some(framed));
+                    if self.continue_record(start, total)? {
+                        return Ok(true);
                     }
                     if self.cursor.page_offset() != 0 {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
                 Place::Skipping { left } => {
@@ -301,23 +307,25 @@ impl StreamDecoder {
                     if matches!(self.place, Place::Skipping { .. })
                         && self.cursor.page_offset() != 0
                     {
-                        return Ok(None);
+                        return Ok(false);
                     }
                 }
             }
         }
     }
 
-    /// The bytes of a record just framed.
+    /// The record that was moved to.
     #[inline]
-    pub(crate) fn record(&self, framed: Framed) -> RawRecord<'_> {
+    pub(crate) fn record(&self) -> RawRecord<'_> {
+        let framed = &self.framed;
         RawRecord {
             start: framed.start,
             end: framed.end,
             version: framed.version,
-            bytes: match framed.in_window {
-                Some((from, to)) => &self.window[from..to],
-                None => &self.assembled,
+            bytes: if framed.assembled {
+                &self.assembled
+            } else {
+                &self.window[framed.from..framed.to]
             },
         }
     }
@@ -326,7 +334,7 @@ impl StreamDecoder {
 /// What came of looking at the start of a record.
 enum Begun {
     /// It lies in one page and is checked.
-    Whole(Framed),
+    Whole,
     /// It goes on in the next page.
     Crossing,
     /// Too little of it is there, or it is the end.
@@ -465,19 +473,17 @@ impl StreamDecoder {
             return Ok(Begun::Wait);
         };
         let header = self.check_header(start, bytes)?;
-        check_crc(start, &header, bytes)?;
+        header.check_crc(start, bytes)?;
         let from = self.filled - rest.len();
-        let end = self.finish(start, &header, start + u64::from(total))?;
-        Ok(Begun::Whole(Framed {
-            start,
-            end,
-            version: self.version_at(start)?,
-            in_window: Some((from, from + total as usize)),
-        }))
+        self.framed.assembled = false;
+        self.framed.from = from;
+        self.framed.to = from + total as usize;
+        self.finish(start, &header, start + u64::from(total))?;
+        Ok(Begun::Whole)
     }
 
     /// Adds what is there to the record that crosses pages.
-    fn continue_record(&mut self, start: Lsn, total: u32) -> Result<Option<Framed>, WalError> {
+    fn continue_record(&mut self, start: Lsn, total: u32) -> Result<bool, WalError> {
         let before = self.assembled.len();
         let missing = total as usize - before;
         let unread = self.ahead();
@@ -489,22 +495,18 @@ impl StreamDecoder {
             self.cursor = self.cursor + take as u64;
         }
         if self.assembled.len() < RECORD_HEADER_SIZE {
-            return Ok(None);
+            return Ok(false);
         }
         // Early, so that nobody waits for the rest of a record that is none. Cheap enough to repeat
         // once a page.
         let header = self.check_header(start, &self.assembled)?;
         if take < missing {
-            return Ok(None);
+            return Ok(false);
         }
-        check_crc(start, &header, &self.assembled)?;
-        let end = self.finish(start, &header, self.cursor)?;
-        Ok(Some(Framed {
-            start,
-            end,
-            version: self.version_at(start)?,
-            in_window: None,
-        }))
+        header.check_crc(start, &self.assembled)?;
+        self.framed.assembled = true;
+        self.finish(start, &header, self.cursor)?;
+        Ok(true)
     }
 
     /// Passes over bytes of the record whose start was not seen.
@@ -521,21 +523,25 @@ impl StreamDecoder {
         }
     }
 
-    /// Moves behind a whole record whose last byte stands before `behind`; gives its end.
+    /// Moves behind a whole record whose last byte stands before `behind`, and notes it but for its
+    /// bytes.
     #[inline]
-    fn finish(&mut self, start: Lsn, header: &RecordHeader, behind: Lsn) -> Result<Lsn, WalError> {
+    fn finish(&mut self, start: Lsn, header: &RecordHeader, behind: Lsn) -> Result<(), WalError> {
         let mut end = behind.align_up();
-        if header.rmgr == RmgrId::BuiltIn(Rmgr::Xlog) && header.rmgr_info() == XLOG_SWITCH {
+        if header.is_switch() {
             let size = self.known.segment_size;
             let size = u64::from(size.ok_or(WalError::SegmentSizeUnknown(start))?);
             end = Lsn::new(end.get().next_multiple_of(size));
         }
+        self.framed.version = self.version_at(start)?;
+        self.framed.start = start;
+        self.framed.end = end;
         self.cursor = end;
         self.position = end;
         self.previous = Some(start);
         self.place = Place::Record;
         self.fresh = false;
-        Ok(end)
+        Ok(())
     }
 
     /// Whether decoding can begin at a place inside a page.
@@ -564,22 +570,6 @@ impl StreamDecoder {
             None if found >= start => Err(WalError::PrevNotBefore { at: start, found }),
             _ => Ok(header),
         }
-    }
-}
-
-/// Checks a whole record's CRC: over the body, then over the header up to the CRC itself.
-#[inline]
-fn check_crc(start: Lsn, header: &RecordHeader, bytes: &[u8]) -> Result<(), WalError> {
-    let body = crc32c::crc32c(&bytes[RECORD_HEADER_SIZE..]);
-    let computed = crc32c::crc32c_append(body, &bytes[..CRC_OFFSET]);
-    if computed == header.crc {
-        Ok(())
-    } else {
-        Err(WalError::Crc {
-            at: start,
-            stored: header.crc,
-            computed,
-        })
     }
 }
 

@@ -11,6 +11,7 @@ pub struct Sorted<'a> {
 }
 
 /// The versions of one key, oldest first.
+#[derive(Clone)]
 pub struct OpenEntries<'a> {
     layer: &'a OpenLayer,
     /// Newest first.

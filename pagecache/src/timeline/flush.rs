@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use slog::{debug, warn};
-use walrecord::{BlockTag, Lsn, Page, PageKey, Record, RecordReader, ZERO_PAGE};
+use walrecord::{BlockTag, Lsn, Page, PageKey, Record, ZERO_PAGE};
 use walredo::Applied;
 
 use super::layer_file::LayerFile;
@@ -13,14 +13,20 @@ use super::read::RulesHistory;
 use super::resolve::Place;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
-use super::wal_window::WalWindow;
+use super::wal_window::{WalWindow, WindowRecords};
 use crate::error::{ReadError, StoreError};
+use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerKind};
-use crate::open::{OpenBody, OpenEntry};
+use crate::open::{OpenBody, OpenEntries, OpenEntry};
 
-/// A page with this many changes in one layer gets an image after each so many: a read of it applies
-/// no more than this many records of the layer.
-const IMAGE_EVERY: usize = 32;
+/// A page's changes in a row, in one layer, after which it gets an image: a read of it applies no more
+/// than this many records of the layer. So many small ones are applied in less time than it takes to
+/// ask for the page, and carrying every page forward to store images more often would cost more than
+/// all other work of a flush.
+fn max_run() -> usize { static V: std::sync::OnceLock<usize> = std::sync::OnceLock::new(); *V.get_or_init(|| std::env::var("IE").ok().and_then(|v| v.parse().ok()).unwrap_or(256)) }
+
+/// The same in bytes of WAL, for large changes.
+const MAX_RUN_BYTES: u64 = 64 << 10;
 
 /// Pause before a failed flush is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -122,43 +128,62 @@ impl<'a> Writer<'a> {
     fn write(&mut self, mut file: LayerFile) -> Result<Layer, StoreError> {
         let index = self.frozen.layer.read();
         let window = WalWindow::load(&self.shared.wal, self.start, self.frozen.end)?;
-        let mut records = RecordReader::new(window.slice(), self.shared.decoder_options());
+        let mut records = window.records(self.rules.after(self.start).version, self.shared.decoder_options());
         for (key, entries) in index.sorted() {
-            let Some(page) = key.as_page() else {
-                for entry in entries {
-                    if let OpenBody::Value(bytes) = entry.body {
-                        file.add(&key, entry.lsn, entry.kind, bytes)?;
-                    }
-                }
+            if let Some(page) = key.as_page() {
+                self.add_page(&mut file, &key, page, entries, &mut records)?;
                 continue;
-            };
-            let mut images = if entries.len() > IMAGE_EVERY {
-                self.images(page)?
-            } else {
-                None
-            };
+            }
             for entry in entries {
-                let OpenBody::Record { start } = entry.body else {
-                    continue;
-                };
-                let raw = records.read(start).map_err(|source| bad(&entry, source))?;
-                let mut record = Record::default();
-                raw.decode_into(&mut record)
-                    .map_err(|source| bad(&entry, source))?;
-                let image = images
-                    .as_mut()
-                    .and_then(|images| images.step(&entry, &record, page, &self.rules));
-                match image {
-                    Some(image) => file.add(&key, entry.lsn, EntryKind::Image, image)?,
-                    None => {
-                        self.value.clear();
-                        record.encode_trimmed(kept_block(&page), &mut self.value);
-                        file.add(&key, entry.lsn, entry.kind, &self.value)?;
-                    }
+                if let OpenBody::Value(bytes) = entry.body {
+                    file.add(&key, entry.lsn, entry.kind, bytes)?;
                 }
             }
         }
         file.finish(self.shared)
+    }
+
+    fn add_page(
+        &mut self,
+        file: &mut LayerFile,
+        key: &Key,
+        page: PageKey,
+        entries: OpenEntries<'_>,
+        records: &mut WindowRecords<'_>,
+    ) -> Result<(), StoreError> {
+        let mut images = if Run::longest(&entries) {
+            self.images(page)?
+        } else {
+            None
+        };
+        let keep = kept_block(&page);
+        for entry in entries {
+            let OpenBody::Record { start } = entry.body else {
+                continue;
+            };
+            let raw = records.read(start).map_err(|source| bad(&entry, source))?;
+            let is_trimmed = keep.is_some_and(|tag| raw.is_trimmed(tag));
+            if is_trimmed && images.is_none() {
+                file.add(key, entry.lsn, entry.kind, raw.bytes)?;
+                continue;
+            }
+            let mut record = Record::default();
+            raw.decode_into(&mut record)
+                .map_err(|source| bad(&entry, source))?;
+            let image = images
+                .as_mut()
+                .and_then(|images| images.step(&entry, &record, page, &self.rules));
+            if let Some(image) = image {
+                file.add(key, entry.lsn, EntryKind::Image, image)?;
+            } else if is_trimmed {
+                file.add(key, entry.lsn, entry.kind, raw.bytes)?;
+            } else {
+                self.value.clear();
+                record.encode_trimmed(keep, &mut self.value);
+                file.add(key, entry.lsn, entry.kind, &self.value)?;
+            }
+        }
+        Ok(())
     }
 
     /// What carries the page forward from where the layer begins; none if that cannot be told: below
@@ -181,7 +206,7 @@ impl<'a> Writer<'a> {
         };
         Ok(Some(Images {
             page: Box::new(bytes),
-            since: 0,
+            run: Run::default(),
             lost: false,
         }))
     }
@@ -205,11 +230,43 @@ fn kept_block(page: &PageKey) -> Option<&BlockTag> {
     }
 }
 
+/// Changes of a page one upon the other, since it was last whole.
+#[derive(Clone, Copy, Default)]
+struct Run {
+    changes: usize,
+    /// Of their WAL.
+    bytes: u64,
+}
+
+impl Run {
+    fn add(&mut self, entry: &OpenEntry<'_>) {
+        if !entry.kind.needs_older() {
+            *self = Run::default();
+        }
+        self.changes += 1;
+        if let OpenBody::Record { start } = entry.body {
+            self.bytes += entry.lsn - start;
+        }
+    }
+
+    /// Whether the page is to be stored whole in place of the last change.
+    fn is_due(&self) -> bool {
+        self.changes > max_run() || (self.bytes > MAX_RUN_BYTES && self.changes > 1)
+    }
+
+    fn longest(entries: &OpenEntries<'_>) -> bool {
+        let mut run = Run::default();
+        entries.clone().any(|entry| {
+            run.add(&entry);
+            run.is_due()
+        })
+    }
+}
+
 /// Carries a page forward through its changes, to store it whole now and then.
 struct Images {
     page: Box<Page>,
-    /// Changes since the page was last stored whole, or began anew.
-    since: usize,
+    run: Run,
     /// Redo refused a change: from there on the page is not known.
     lost: bool,
 }
@@ -234,15 +291,11 @@ impl Images {
                 return None;
             }
         }
-        self.since = if entry.kind.needs_older() {
-            self.since + 1
-        } else {
-            0
-        };
-        if self.since < IMAGE_EVERY {
+        self.run.add(entry);
+        if !self.run.is_due() {
             return None;
         }
-        self.since = 0;
+        self.run = Run::default();
         Some(&self.page)
     }
 }

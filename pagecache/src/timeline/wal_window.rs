@@ -1,6 +1,8 @@
 //! Records by their start, read from WAL files.
 
-use walrecord::{DecoderOptions, Lsn, RawRecord, RecordReader, WalSlice};
+use std::convert::Infallible;
+
+use walrecord::{DecoderOptions, Lsn, PgVersion, RawRecord, RecordReader, WalSlice};
 
 use crate::error::StoreError;
 use crate::wal::WalStore;
@@ -60,11 +62,36 @@ impl WalWindow {
         Ok(WalWindow { start, bytes })
     }
 
-    /// The bytes, to read records from.
-    pub(crate) fn slice(&self) -> WalSlice<'_> {
-        WalSlice {
+    /// To read records from it, each by its start.
+    pub(crate) fn records(&self, version: PgVersion, options: DecoderOptions) -> WindowRecords<'_> {
+        let slice = WalSlice {
             start: self.start,
             bytes: &self.bytes,
+        };
+        WindowRecords {
+            slice,
+            version,
+            crossing: RecordReader::new(slice, options),
+        }
+    }
+}
+
+/// Records of a [`WalWindow`], in any order. Nothing is copied but records that cross pages.
+pub(crate) struct WindowRecords<'a> {
+    slice: WalSlice<'a>,
+    version: PgVersion,
+    crossing: RecordReader<WalSlice<'a>>,
+}
+
+impl WindowRecords<'_> {
+    /// The record that starts at `start`, checked.
+    pub(crate) fn read(
+        &mut self,
+        start: Lsn,
+    ) -> Result<RawRecord<'_>, walrecord::ReadError<Infallible>> {
+        match self.slice.record_in_page(start, self.version)? {
+            Some(raw) => Ok(raw),
+            None => self.crossing.read(start),
         }
     }
 }
