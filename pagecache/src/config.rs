@@ -12,7 +12,15 @@ pub struct StoreConfig {
     pub block_cache: usize,
     /// Bytes of pages gathered for one image layer at import. An import holds up to three such batches.
     pub import_batch: usize,
+    /// Changes of a page in a row, in one layer, after which it gets an image when the layer is written:
+    /// a read of it applies no more than so many records of a layer. (After 64 KiB of WAL it
+    /// gets one in any case.) Carrying pages forward to store images more often costs a flush more than
+    /// everything else; applying two hundred small records takes less time than asking for the page.
+    pub max_deltas: usize,
 }
+
+/// Bytes of WAL that change a page, in a row and in one layer, after which it gets an image.
+pub(crate) const MAX_RUN_BYTES: u64 = 64 << 10;
 
 impl Default for StoreConfig {
     fn default() -> StoreConfig {
@@ -21,6 +29,7 @@ impl Default for StoreConfig {
             open_layer_wal: 128 << 20,
             block_cache: 64 << 20,
             import_batch: 64 << 20,
+            max_deltas: 256,
         }
     }
 }

@@ -19,6 +19,8 @@ pub struct Config {
     pub block_cache_mb: Option<usize>,
     /// Pages gathered for one layer at import, in MiB. See [`StoreConfig::import_batch`].
     pub import_batch_mb: Option<usize>,
+    /// Changes of a page in one layer after which it gets an image. See [`StoreConfig::max_deltas`].
+    pub max_deltas: Option<usize>,
     /// How long a page request waits for an LSN that has not arrived, in seconds. Default 300.
     pub wait_lsn_timeout_s: Option<u64>,
     /// Connections to the page stream at once. Default 1000.
@@ -50,6 +52,7 @@ impl Config {
                 .map_or(default.open_layer_wal, |mib| mib << 20),
             block_cache: mib(self.block_cache_mb, default.block_cache),
             import_batch: mib(self.import_batch_mb, default.import_batch),
+            max_deltas: self.max_deltas.unwrap_or(default.max_deltas).max(1),
         }
     }
 }

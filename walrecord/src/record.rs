@@ -404,7 +404,12 @@ impl<'a> Record<'a> {
             return None;
         }
         let word = |at: usize| {
-            u32::from_le_bytes([headers[at], headers[at + 1], headers[at + 2], headers[at + 3]])
+            u32::from_le_bytes([
+                headers[at],
+                headers[at + 1],
+                headers[at + 2],
+                headers[at + 3],
+            ])
         };
         let length = u16::from_le_bytes([low, high]);
         let (data, main_data) = payload.split_at_checked(usize::from(length))?;

@@ -5,9 +5,7 @@ use crate::error::WalError;
 use crate::page::{
     PageContext, PageHeader, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE, is_segment_size,
 };
-use crate::record::{
-    MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, RecordError, RecordHeader,
-};
+use crate::record::{MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, RecordError, RecordHeader};
 use crate::types::{Lsn, PgTimelineId, PgVersion};
 
 /// Positions above this are refused, so that sums of a position and a record's or a segment's size

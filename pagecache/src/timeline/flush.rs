@@ -14,19 +14,11 @@ use super::resolve::Place;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::wal_window::{WalWindow, WindowRecords};
+use crate::config::MAX_RUN_BYTES;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerKind};
 use crate::open::{OpenBody, OpenEntries, OpenEntry};
-
-/// A page's changes in a row, in one layer, after which it gets an image: a read of it applies no more
-/// than this many records of the layer. So many small ones are applied in less time than it takes to
-/// ask for the page, and carrying every page forward to store images more often would cost more than
-/// all other work of a flush.
-fn max_run() -> usize { static V: std::sync::OnceLock<usize> = std::sync::OnceLock::new(); *V.get_or_init(|| std::env::var("IE").ok().and_then(|v| v.parse().ok()).unwrap_or(256)) }
-
-/// The same in bytes of WAL, for large changes.
-const MAX_RUN_BYTES: u64 = 64 << 10;
 
 /// Pause before a failed flush is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -106,6 +98,7 @@ struct Writer<'a> {
     below: Arc<LayerSet>,
     rules: Arc<RulesHistory>,
     start: Lsn,
+    max_deltas: usize,
     value: Vec<u8>,
 }
 
@@ -121,6 +114,7 @@ impl<'a> Writer<'a> {
             below: Arc::new(below),
             rules: shared.rules(),
             start,
+            max_deltas: shared.config.max_deltas,
             value: Vec::new(),
         }
     }
@@ -128,7 +122,10 @@ impl<'a> Writer<'a> {
     fn write(&mut self, mut file: LayerFile) -> Result<Layer, StoreError> {
         let index = self.frozen.layer.read();
         let window = WalWindow::load(&self.shared.wal, self.start, self.frozen.end)?;
-        let mut records = window.records(self.rules.after(self.start).version, self.shared.decoder_options());
+        let mut records = window.records(
+            self.rules.after(self.start).version,
+            self.shared.decoder_options(),
+        );
         for (key, entries) in index.sorted() {
             if let Some(page) = key.as_page() {
                 self.add_page(&mut file, &key, page, entries, &mut records)?;
@@ -151,7 +148,7 @@ impl<'a> Writer<'a> {
         entries: OpenEntries<'_>,
         records: &mut WindowRecords<'_>,
     ) -> Result<(), StoreError> {
-        let mut images = if Run::longest(&entries) {
+        let mut images = if Run::needs_image(&entries, self.max_deltas) {
             self.images(page)?
         } else {
             None
@@ -207,6 +204,7 @@ impl<'a> Writer<'a> {
         Ok(Some(Images {
             page: Box::new(bytes),
             run: Run::default(),
+            max_deltas: self.max_deltas,
             lost: false,
         }))
     }
@@ -250,15 +248,16 @@ impl Run {
     }
 
     /// Whether the page is to be stored whole in place of the last change.
-    fn is_due(&self) -> bool {
-        self.changes > max_run() || (self.bytes > MAX_RUN_BYTES && self.changes > 1)
+    fn is_due(&self, max_deltas: usize) -> bool {
+        self.changes > max_deltas || (self.bytes > MAX_RUN_BYTES && self.changes > 1)
     }
 
-    fn longest(entries: &OpenEntries<'_>) -> bool {
+    /// Whether some of the versions, all of one page, are due to be images.
+    fn needs_image(entries: &OpenEntries<'_>, max_deltas: usize) -> bool {
         let mut run = Run::default();
         entries.clone().any(|entry| {
             run.add(&entry);
-            run.is_due()
+            run.is_due(max_deltas)
         })
     }
 }
@@ -267,6 +266,7 @@ impl Run {
 struct Images {
     page: Box<Page>,
     run: Run,
+    max_deltas: usize,
     /// Redo refused a change: from there on the page is not known.
     lost: bool,
 }
@@ -292,7 +292,7 @@ impl Images {
             }
         }
         self.run.add(entry);
-        if !self.run.is_due() {
+        if !self.run.is_due(self.max_deltas) {
             return None;
         }
         self.run = Run::default();

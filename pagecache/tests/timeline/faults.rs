@@ -25,6 +25,7 @@ const CONFIG: StoreConfig = StoreConfig {
     open_layer_wal: 1 << 30,
     block_cache: 0,
     import_batch: 4 * 8192,
+    max_deltas: 256,
 };
 
 fn scene(seed: u64) -> Scene {

@@ -49,6 +49,7 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         open_layer_wal: 1 << rng.between(10, 20),
         block_cache: 1 << 20,
         import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
+        max_deltas: rng.between(1, 40) as usize,
     }
 }
 
