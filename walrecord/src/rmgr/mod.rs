@@ -38,6 +38,7 @@ pub mod xlog;
 pub use any::RecordBody;
 pub use body::{BodyError, ItemPointer, LeArray, LeItem, LeIter};
 pub use index_tuple::IndexTuples;
+pub(crate) use names::opcode_name;
 pub use names::record_name;
 
 use std::fmt;
