@@ -10,6 +10,8 @@ mod btree;
 mod clog;
 mod commit_ts;
 mod database;
+mod fields;
+mod float;
 mod generic;
 mod gin;
 mod gist;
