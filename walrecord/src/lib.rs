@@ -51,6 +51,7 @@
 
 mod boundary;
 pub mod describe;
+pub mod dump;
 mod effects;
 mod error;
 mod image;
@@ -78,7 +79,7 @@ pub use record::{
     BlockRef, MAX_BLOCK_ID, MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, Record, RecordError,
     RecordHeader,
 };
-pub use rmgr::{Rmgr, RmgrId};
+pub use rmgr::{Rmgr, RmgrId, RmgrNameError};
 pub use rules::RedoRules;
 pub use segment::{SegmentId, SegmentNameError, WalSlice};
 pub use source::{ReadError, RecordReader, WalSource};

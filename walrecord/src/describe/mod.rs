@@ -1,19 +1,13 @@
 //! What `pg_waldump` says of a record's contents, word for word, in the form of the major version that
 //! wrote it. One module per resource manager, after Postgres's access/rmgrdesc.
 
-mod invalidations;
-mod path;
-mod text;
-mod time;
-
-pub use text::Text;
-pub use time::{LocalTime, TimeZone};
-
 mod brin;
 mod btree;
 mod clog;
 mod commit_ts;
 mod database;
+mod fields;
+mod float;
 mod generic;
 mod gin;
 mod gist;
@@ -23,14 +17,20 @@ mod heap2;
 mod message;
 mod multixact;
 mod origin;
+mod path;
 mod relmap;
 mod sequence;
 mod spgist;
 mod standby;
 mod storage;
 mod tablespace;
+mod text;
+mod time;
 mod xact;
 mod xlog;
+
+pub use text::Text;
+pub use time::{LocalTime, TimeZone};
 
 use crate::record::Record;
 use crate::rmgr::{BodyError, Rmgr, RmgrId};

@@ -156,6 +156,11 @@ impl Text {
         self.str(text).spaces(width.saturating_sub(text.len()))
     }
 
+    /// Appends text, with spaces before it up to `width` (C's `%20s` with 20).
+    pub fn str_right(&mut self, text: &str, width: usize) -> &mut Text {
+        self.spaces(width.saturating_sub(text.len())).str(text)
+    }
+
     /// Appends this many spaces.
     pub fn spaces(&mut self, count: usize) -> &mut Text {
         for _ in 0..count {

@@ -2,15 +2,15 @@
 //! `apply_feedback`, and the origin of aborts and prepares.
 
 use crate::describe::Text;
-use crate::describe::invalidations::Invalidations;
 use crate::describe::path::path;
+use crate::describe::standby::describe_invalidations;
 use crate::record::Record;
+use crate::rmgr::standby::Invalidations;
 use crate::rmgr::xact::{DroppedStats, Prepare, XactEnd, XactOrigin, XactRecord};
 use crate::rmgr::{BodyError, LeArray};
 use crate::types::{ForkNumber, PgVersion, RelFileLocator, Xid};
 
 pub(super) fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyError> {
-    let version = record.version;
     match XactRecord::decode(record)? {
         XactRecord::Commit(end) | XactRecord::CommitPrepared(end) => {
             describe_commit(&end, record, out);
@@ -30,7 +30,7 @@ pub(super) fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyEr
                 spc: 0,
                 init_file: false,
             };
-            invalidations.describe(version, out);
+            describe_invalidations(&invalidations, out);
         }
     }
     Ok(())
@@ -46,7 +46,7 @@ fn describe_commit(end: &XactEnd<'_>, record: &Record<'_>, out: &mut Text) {
         spc: end.database.map_or(0, |database| database.spc),
         init_file: end.updates_relcache_file(),
     };
-    invalidations.describe(version, out);
+    describe_invalidations(&invalidations, out);
     if end.applies_feedback() && version >= PgVersion::V15 {
         out.str("; apply_feedback");
     }
@@ -93,7 +93,7 @@ fn describe_prepare(prepare: &Prepare<'_>, record: &Record<'_>, out: &mut Text) 
         spc: 0,
         init_file: prepare.init_file,
     };
-    invalidations.describe(version, out);
+    describe_invalidations(&invalidations, out);
     let replicated = record.origin.is_some_and(|origin| origin != 0);
     if replicated && version >= PgVersion::V15 {
         describe_origin(&prepare.origin, record, out);
