@@ -8,8 +8,8 @@ use crate::types::PgTime;
 
 /// What the clocks of a place show.
 pub trait TimeZone: Debug + Send + Sync {
-    /// How they stand at a moment, given in seconds since 1970-01-01 00:00:00 UTC.
-    fn at(&self, unix_seconds: i64) -> LocalTime<'_>;
+    /// Tells `show`, once, how they stand at a moment: seconds since 1970-01-01 00:00:00 UTC.
+    fn at(&self, unix_seconds: i64, show: &mut dyn FnMut(LocalTime<'_>));
 }
 
 /// How the clocks of a place stand against UTC.
@@ -19,6 +19,14 @@ pub struct LocalTime<'a> {
     pub ahead: i32,
     /// What that time is called there: `CET`, `-03`.
     pub name: &'a str,
+}
+
+impl LocalTime<'_> {
+    /// Universal time.
+    pub const UTC: LocalTime<'static> = LocalTime {
+        ahead: 0,
+        name: "UTC",
+    };
 }
 
 /// Seconds from 1970-01-01 to 2000-01-01.
@@ -31,13 +39,13 @@ pub(super) fn write(out: &mut Text, at: PgTime, zone: Option<&dyn TimeZone>) {
     // C's division, as there: towards zero, so that micros before 2000 carry a sign.
     let unix = at / MICROS + POSTGRES_EPOCH;
     let micros = (at % MICROS) as i32;
-    let local = zone.map_or(
-        LocalTime {
-            ahead: 0,
-            name: "UTC",
-        },
-        |zone| zone.at(unix),
-    );
+    match zone {
+        Some(zone) => zone.at(unix, &mut |local| write_local(out, unix, micros, local)),
+        None => write_local(out, unix, micros, LocalTime::UTC),
+    }
+}
+
+fn write_local(out: &mut Text, unix: i64, micros: i32, local: LocalTime<'_>) {
     let shown = unix + i64::from(local.ahead);
     let date = Date::of_day(shown.div_euclid(DAY));
     let second = shown.rem_euclid(DAY) as u32;
@@ -100,11 +108,11 @@ mod tests {
     struct Kathmandu;
 
     impl TimeZone for Kathmandu {
-        fn at(&self, _unix_seconds: i64) -> LocalTime<'_> {
-            LocalTime {
+        fn at(&self, _unix_seconds: i64, show: &mut dyn FnMut(LocalTime<'_>)) {
+            show(LocalTime {
                 ahead: 20_700,
                 name: "+0545",
-            }
+            });
         }
     }
 
