@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use walreceiver::{ConnInfo, SlotName};
 use walrecord::{BlockNumber, ForkNumber, Lsn, RelFileLocator};
 
+use crate::waldump::Waldump;
+
 /// A page server for stock PostgreSQL: every version of every page, at any LSN.
 #[derive(Debug, Parser)]
 #[command(name = "pageserver", version, propagate_version = true)]
@@ -63,6 +65,8 @@ pub enum Command {
     },
     /// Write a data directory at an LSN, which stock PostgreSQL starts from at once.
     Checkout(Checkout),
+    /// Show WAL as pg_waldump of its version does.
+    Waldump(Box<Waldump>),
 }
 
 /// `pageserver demo`

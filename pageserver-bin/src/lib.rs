@@ -16,3 +16,4 @@ pub mod serve;
 pub mod status;
 pub mod stop;
 pub mod truth;
+pub mod waldump;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use pageserver_bin::cli::{Cli, Command, Page};
 use pageserver_bin::stop::Stop;
-use pageserver_bin::{command, demo, log, run};
+use pageserver_bin::{command, demo, log, run, waldump};
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
@@ -31,6 +31,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
             command: Page::Get(args),
         } => command::page_get(args, &log),
         Command::Checkout(args) => command::checkout(args, &log),
+        Command::Waldump(args) => waldump::waldump(args),
     }
 }
 

@@ -52,6 +52,7 @@
 mod boundary;
 mod crc;
 pub mod describe;
+pub mod dump;
 mod effects;
 mod error;
 mod image;
@@ -79,7 +80,7 @@ pub use record::{
     BlockRef, MAX_BLOCK_ID, MAX_RECORD_SIZE, RECORD_HEADER_SIZE, RawRecord, Record, RecordError,
     RecordHeader,
 };
-pub use rmgr::{Rmgr, RmgrId};
+pub use rmgr::{Rmgr, RmgrId, RmgrNameError};
 pub use rules::RedoRules;
 pub use segment::{SegmentId, SegmentNameError, WalSlice};
 pub use source::{ReadError, RecordReader, WalSource};

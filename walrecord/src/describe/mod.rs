@@ -1,15 +1,13 @@
 //! What `pg_waldump` says of a record's contents, word for word, in the form of the major version that
 //! wrote it. One module per resource manager, after Postgres's access/rmgrdesc.
 
-mod text;
-
-pub use text::Text;
-
 mod brin;
 mod btree;
 mod clog;
 mod commit_ts;
 mod database;
+mod fields;
+mod float;
 mod generic;
 mod gin;
 mod gist;
@@ -19,26 +17,37 @@ mod heap2;
 mod message;
 mod multixact;
 mod origin;
+mod path;
 mod relmap;
 mod sequence;
 mod spgist;
 mod standby;
 mod storage;
 mod tablespace;
+mod text;
+mod time;
 mod xact;
 mod xlog;
+
+pub use text::Text;
+pub use time::{LocalTime, TimeZone};
 
 use crate::record::Record;
 use crate::rmgr::{BodyError, Rmgr, RmgrId};
 
 /// Appends the description of a record: what stands after `desc: NAME ` in a line of `pg_waldump`.
-/// The record's name itself is [`record_name`](crate::rmgr::record_name).
+/// The record's name itself is [`record_name`](crate::rmgr::record_name). Of an extension's record
+/// there is nothing to say but its resource manager's number.
 ///
 /// # Errors
 /// If the record is not what its resource manager writes. What was appended until then stays.
 pub fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyError> {
-    let RmgrId::BuiltIn(rmgr) = record.header.rmgr else {
-        return Ok(());
+    let rmgr = match record.header.rmgr {
+        RmgrId::BuiltIn(rmgr) => rmgr,
+        RmgrId::Custom(number) => {
+            out.str("rmid: ").dec(number);
+            return Ok(());
+        }
     };
     match rmgr {
         Rmgr::Xlog => xlog::describe(record, out),

@@ -1,9 +1,11 @@
-//! Descriptions of Sequence records.
+//! Descriptions of Sequence records (access/rmgrdesc/seqdesc.c).
 
 use crate::describe::Text;
 use crate::record::Record;
 use crate::rmgr::BodyError;
+use crate::rmgr::sequence::SequenceLog;
 
-pub(super) fn describe(_record: &Record<'_>, _out: &mut Text) -> Result<(), BodyError> {
+pub(super) fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyError> {
+    out.str("rel ").rel(SequenceLog::decode(record)?.rel);
     Ok(())
 }

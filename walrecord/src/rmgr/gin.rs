@@ -2,7 +2,7 @@
 
 use crate::record::Record;
 use crate::rmgr::Rmgr;
-use crate::rmgr::body::{Body, BodyError, ItemPointer, LeArray, block_data, u16_at};
+use crate::rmgr::body::{Body, BodyError, ItemPointer, LeArray, LeItem, block_data, u16_at};
 use crate::rmgr::index_tuple::{IndexTuples, Spacing};
 use crate::types::{BlockNumber, RelFileLocator, Xid};
 
@@ -94,6 +94,8 @@ pub struct InsertPostingItem {
 #[derive(Clone, Copy, Debug)]
 pub struct Recompression<'a> {
     body: Body<'a>,
+    /// Actions that are still to come.
+    left: u16,
 }
 
 /// What happens at one segment.
@@ -271,6 +273,18 @@ impl Insert {
     }
 }
 
+impl InsertPostingItem {
+    /// The page that the item points at.
+    pub fn child(&self) -> BlockNumber {
+        u32::from(u16_at(&self.item, 0)) << 16 | u32::from(u16_at(&self.item, 2))
+    }
+
+    /// The largest TID in that page's subtree.
+    pub fn key(&self) -> ItemPointer {
+        ItemPointer::from_le(&self.item[4..])
+    }
+}
+
 impl Split {
     fn read(body: &mut Body<'_>) -> Result<Split, BodyError> {
         let split = Split {
@@ -343,7 +357,7 @@ impl<'a> Recompression<'a> {
             read_action(&mut check)?;
         }
         check.finish("actions")?;
-        Ok(Recompression { body })
+        Ok(Recompression { body, left: count })
     }
 }
 
@@ -351,10 +365,17 @@ impl<'a> Iterator for Recompression<'a> {
     type Item = SegmentAction<'a>;
 
     fn next(&mut self) -> Option<SegmentAction<'a>> {
-        // The end of the data is the only error that can be left.
+        self.left = self.left.checked_sub(1)?;
+        // Whether the data holds them all was asked when it was made.
         read_action(&mut self.body).ok()
     }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (usize::from(self.left), Some(usize::from(self.left)))
+    }
 }
+
+impl ExactSizeIterator for Recompression<'_> {}
 
 fn read_action<'a>(body: &mut Body<'a>) -> Result<SegmentAction<'a>, BodyError> {
     let segment = body.u8("action segment")?;

@@ -3,7 +3,7 @@
 use crate::record::Record;
 use crate::rmgr::Rmgr;
 use crate::rmgr::body::{Body, BodyError, LeArray, block_data};
-use crate::rmgr::standby::InvalidationMessage;
+use crate::rmgr::standby::Invalidations;
 use crate::types::{Oid, PgVersion};
 
 const RMGR: Rmgr = Rmgr::Heap;
@@ -121,7 +121,7 @@ pub struct Inplace<'a> {
     /// The tuple's line pointer.
     pub offnum: u16,
     /// Cache invalidations (18 and newer).
-    pub invalidations: LeArray<'a, InvalidationMessage>,
+    pub invalidations: Option<Invalidations<'a>>,
 }
 
 /// What a record says about an xmax (`XLHL_*`; `fix_infomask_from_infobits` turns it into infomask
@@ -343,6 +343,16 @@ impl<'a> Update<'a> {
 }
 
 impl<'a> Truncate<'a> {
+    /// Tables that refer to these are among them (`XLH_TRUNCATE_CASCADE`).
+    pub const fn cascades(&self) -> bool {
+        self.flags & 0x01 != 0
+    }
+
+    /// Their sequences start again (`XLH_TRUNCATE_RESTART_SEQS`).
+    pub const fn restarts_sequences(&self) -> bool {
+        self.flags & 0x02 != 0
+    }
+
     fn read(body: &mut Body<'a>) -> Result<Truncate<'a>, BodyError> {
         let db = body.u32("truncate database")?;
         let count = body.u32("truncate relation count")?;
@@ -393,15 +403,10 @@ impl<'a> Inplace<'a> {
     /// 18 added the invalidations.
     fn read(body: &mut Body<'a>, version: PgVersion) -> Result<Inplace<'a>, BodyError> {
         let offnum = body.u16("inplace offset")?;
-        let mut invalidations = LeArray::EMPTY;
+        let mut invalidations = None;
         if version >= PgVersion::V18 {
             body.pad(2)?;
-            body.u32("inplace database")?;
-            body.u32("inplace tablespace")?;
-            body.bool("inplace init file flag")?;
-            body.pad(3)?;
-            let count = body.i32("inplace invalidation count")?;
-            invalidations = body.array_i32("inplace invalidations", count)?;
+            invalidations = Some(Invalidations::read(body)?);
         }
         body.finish("inplace")?;
         Ok(Inplace {

@@ -109,6 +109,8 @@ pub struct PruneFreeze {
 pub struct Visible {
     /// Queries older than this conflict on a standby.
     pub horizon: Xid,
+    /// The flag byte, which [`Visible::bits`] and [`Visible::is_catalog`] are of.
+    pub flags: u8,
     /// Bits to set for the heap block: 1 all-visible, 2 all-frozen.
     pub bits: u8,
     /// The table is a catalog, or like one (16 and newer).
@@ -125,7 +127,7 @@ pub struct MultiInsert<'a> {
     /// The page is initialised first, and the tuples go to line pointers 1, 2, ...
     pub init_page: bool,
     /// The tuples' line pointers; empty if the page is initialised.
-    offsets: LeArray<'a, u16>,
+    pub offsets: LeArray<'a, u16>,
 }
 
 /// `xl_heap_new_cid`.
@@ -203,11 +205,13 @@ pub struct FrozenTuples<'a> {
     plan_left: u16,
 }
 
-/// `xl_heap_freeze_plan`, 12 bytes: `offnum` of the tuple is unset, `ntuples` tuples share it.
+/// How several tuples are frozen alike (`xl_heap_freeze_plan`; 16 and newer).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FreezePlan {
-    tuple: FrozenTuple,
-    ntuples: u16,
+pub struct FreezePlan {
+    /// What becomes of each; its `offnum` is 0.
+    pub tuple: FrozenTuple,
+    /// Tuples that share the plan.
+    pub tuple_count: u16,
 }
 
 impl LeItem for Redirect {
@@ -250,7 +254,7 @@ impl LeItem for FreezePlan {
                 infomask: u16_at(bytes, 6),
                 frzflags: bytes[8],
             },
-            ntuples: u16_at(bytes, 10),
+            tuple_count: u16_at(bytes, 10),
         }
     }
 }
@@ -459,6 +463,7 @@ impl Visible {
         body.finish("visible")?;
         Ok(Visible {
             horizon,
+            flags,
             // VISIBILITYMAP_VALID_BITS; VISIBILITYMAP_XLOG_CATALOG_REL since 16.
             bits: flags & 0x03,
             is_catalog: flags & 0x04 != 0,
@@ -593,6 +598,16 @@ impl NewCid {
 }
 
 impl<'a> FrozenTuples<'a> {
+    /// The plans; none before 16, which has an entry for each tuple.
+    pub const fn plans(&self) -> LeArray<'a, FreezePlan> {
+        self.plans
+    }
+
+    /// The line pointers of the plans' tuples, all of the first plan, then those of the next.
+    pub const fn planned_offsets(&self) -> LeArray<'a, u16> {
+        self.offsets
+    }
+
     const fn of_tuples(tuples: LeArray<'a, FrozenTuple>) -> FrozenTuples<'a> {
         FrozenTuples {
             tuples,
@@ -609,7 +624,7 @@ impl<'a> FrozenTuples<'a> {
         plans: LeArray<'a, FreezePlan>,
         body: &mut Body<'a>,
     ) -> Result<FrozenTuples<'a>, BodyError> {
-        let count = plans.iter().map(|plan| usize::from(plan.ntuples)).sum();
+        let count = plans.iter().map(|plan| usize::from(plan.tuple_count)).sum();
         Ok(FrozenTuples {
             tuples: LeArray::EMPTY,
             plans,
@@ -632,7 +647,7 @@ impl Iterator for FrozenTuples<'_> {
         let offnum = self.offsets.get(self.next)?;
         self.next += 1;
         while self.plan_left == 0 {
-            self.plan_left = self.plans.get(self.plan)?.ntuples;
+            self.plan_left = self.plans.get(self.plan)?.tuple_count;
             self.plan += 1;
         }
         self.plan_left -= 1;

@@ -38,9 +38,11 @@ pub mod xlog;
 pub use any::RecordBody;
 pub use body::{BodyError, ItemPointer, LeArray, LeItem, LeIter};
 pub use index_tuple::IndexTuples;
+pub(crate) use names::opcode_name;
 pub use names::record_name;
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A resource manager of Postgres itself.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -160,6 +162,48 @@ impl fmt::Display for RmgrId {
         match self {
             RmgrId::BuiltIn(rmgr) => f.write_str(rmgr.name()),
             RmgrId::Custom(value) => write!(f, "custom{value:03}"),
+        }
+    }
+}
+
+/// A text that names no resource manager.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} names no resource manager; expected one of Postgres's own, or custom128 to custom255"
+)]
+pub struct RmgrNameError(String);
+
+impl FromStr for RmgrId {
+    type Err = RmgrNameError;
+
+    /// Takes the names that [`RmgrId`] is printed with; those of Postgres's own in any case.
+    fn from_str(text: &str) -> Result<RmgrId, RmgrNameError> {
+        let own = Rmgr::ALL
+            .into_iter()
+            .find(|rmgr| rmgr.name().eq_ignore_ascii_case(text))
+            .map(RmgrId::BuiltIn);
+        let custom = || {
+            let number: u8 = text.strip_prefix("custom")?.parse().ok()?;
+            RmgrId::from_u8(number).filter(|id| matches!(id, RmgrId::Custom(_)))
+        };
+        own.or_else(custom)
+            .ok_or_else(|| RmgrNameError(text.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_resource_manager_is_found_by_the_name_that_it_is_printed_with() {
+        for id in (0..=255).filter_map(RmgrId::from_u8) {
+            assert_eq!(id.to_string().parse(), Ok(id));
+        }
+        assert_eq!("heap2".parse(), Ok(RmgrId::BuiltIn(Rmgr::Heap2)));
+        for name in ["", "heap3", "custom", "custom127", "custom256", "128"] {
+            let error = name.parse::<RmgrId>().unwrap_err();
+            assert!(error.to_string().contains(&format!("{name:?}")));
         }
     }
 }

@@ -8,10 +8,15 @@ use crate::types::PgVersion;
 /// The name of a record's kind, as `pg_waldump` of its version prints it: `INSERT+INIT`,
 /// `HOT_UPDATE`, `CHECKPOINT_ONLINE`. None for an unknown opcode and for an extension's record.
 pub fn record_name(record: &Record<'_>) -> Option<&'static str> {
-    let RmgrId::BuiltIn(rmgr) = record.header.rmgr else {
-        return None;
-    };
-    let (info, version) = (record.info(), record.version);
+    match record.header.rmgr {
+        RmgrId::BuiltIn(rmgr) => opcode_name(rmgr, record.info(), record.version),
+        RmgrId::Custom(_) => None,
+    }
+}
+
+/// The name of the records of a resource manager that have this opcode: the high four bits of the flag
+/// byte, `info`.
+pub(crate) fn opcode_name(rmgr: Rmgr, info: u8, version: PgVersion) -> Option<&'static str> {
     match rmgr {
         Rmgr::Xlog => xlog(info, version),
         Rmgr::Transaction => transaction(info),

@@ -126,7 +126,8 @@ impl<'a> RunningXacts<'a> {
 }
 
 impl<'a> Invalidations<'a> {
-    fn read(body: &mut Body<'a>) -> Result<Invalidations<'a>, BodyError> {
+    /// Also the end of the heap's INPLACE of 18 and newer.
+    pub(crate) fn read(body: &mut Body<'a>) -> Result<Invalidations<'a>, BodyError> {
         let db = body.u32("invalidations database")?;
         let spc = body.u32("invalidations tablespace")?;
         let init_file = body.bool("invalidations init file flag")?;

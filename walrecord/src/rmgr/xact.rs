@@ -215,6 +215,9 @@ impl<'a> XactEnd<'a> {
     const HAS_ORIGIN: u32 = 1 << 5;
     const HAS_GID: u32 = 1 << 7;
     const HAS_DROPPED_STATS: u32 = 1 << 8;
+    const APPLY_FEEDBACK: u32 = 1 << 29;
+    const UPDATE_RELCACHE_FILE: u32 = 1 << 30;
+    const FORCE_SYNC_COMMIT: u32 = 1 << 31;
 
     /// The transaction that ends: the prepared one if the record names one, else the record's own.
     pub fn xid(&self, record: &Record<'_>) -> Xid {
@@ -224,6 +227,21 @@ impl<'a> XactEnd<'a> {
     /// The time that `pg_commit_ts` keeps: the origin's, if the transaction was replicated.
     pub fn commit_ts_time(&self) -> PgTime {
         self.origin.map_or(self.time, |origin| origin.time)
+    }
+
+    /// The primary waits until a standby has applied the record (`XactCompletionApplyFeedback`).
+    pub const fn applies_feedback(&self) -> bool {
+        self.xinfo & Self::APPLY_FEEDBACK != 0
+    }
+
+    /// The relation cache's init file becomes invalid (`XactCompletionRelcacheInitFileInval`).
+    pub const fn updates_relcache_file(&self) -> bool {
+        self.xinfo & Self::UPDATE_RELCACHE_FILE != 0
+    }
+
+    /// A standby makes the commit durable before it shows (`XactCompletionForceSyncCommit`).
+    pub const fn forces_sync(&self) -> bool {
+        self.xinfo & Self::FORCE_SYNC_COMMIT != 0
     }
 
     /// The parts stand in this order, each only if its flag is set.
