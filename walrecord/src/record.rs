@@ -54,6 +54,16 @@ pub struct RecordHeader {
 }
 
 impl RecordHeader {
+    /// Of no record.
+    pub(crate) const EMPTY: RecordHeader = RecordHeader {
+        total_length: 0,
+        xid: 0,
+        prev: Lsn::INVALID,
+        info: 0,
+        rmgr: RmgrId::BuiltIn(Rmgr::Xlog),
+        crc: 0,
+    };
+
     /// Reads a header. Only the resource manager's number and the length's bounds are checked.
     ///
     /// # Errors
@@ -121,6 +131,8 @@ pub struct RawRecord<'a> {
     pub version: PgVersion,
     /// The record without the page headers in between, from its header to its last byte.
     pub bytes: &'a [u8],
+    /// Of these bytes.
+    pub(crate) header: RecordHeader,
 }
 
 impl<'a> RawRecord<'a> {
@@ -152,6 +164,37 @@ impl<'a> RawRecord<'a> {
             && word(16) == keep.block
     }
 
+    /// A record from its bytes, page headers taken out. The CRC is not looked at.
+    ///
+    /// # Errors
+    /// If its header is not sound, or says another length.
+    pub fn new(
+        version: PgVersion,
+        start: Lsn,
+        end: Lsn,
+        bytes: &'a [u8],
+    ) -> Result<RawRecord<'a>, RecordError> {
+        let header = RecordHeader::parse(bytes)?;
+        if header.total_length as usize != bytes.len() {
+            return Err(RecordError::LengthMismatch {
+                said: header.total_length,
+                found: bytes.len(),
+            });
+        }
+        Ok(RawRecord {
+            start,
+            end,
+            version,
+            bytes,
+            header,
+        })
+    }
+
+    /// The fixed header.
+    pub const fn header(&self) -> &RecordHeader {
+        &self.header
+    }
+
     /// Decodes headers and payloads. The CRC is not looked at.
     ///
     /// # Errors
@@ -169,21 +212,18 @@ impl<'a> RawRecord<'a> {
     /// As [`RawRecord::decode`]. The record's content is then of no meaning.
     #[inline]
     pub fn decode_into(&self, record: &mut Record<'a>) -> Result<(), RecordError> {
-        let header = RecordHeader::parse(self.bytes)?;
-        if header.total_length as usize != self.bytes.len() {
-            return Err(RecordError::LengthMismatch {
-                said: header.total_length,
-                found: self.bytes.len(),
-            });
-        }
         record.start = self.start;
         record.end = self.end;
         record.version = self.version;
-        record.header = header;
+        record.header = self.header;
         record.origin = None;
         record.top_xid = None;
         record.blocks.clear();
-        record.parse_body(&self.bytes[RECORD_HEADER_SIZE..])
+        let body = &self.bytes[RECORD_HEADER_SIZE..];
+        match record.parse_plain(body) {
+            Some(()) => Ok(()),
+            None => record.parse_body(body),
+        }
     }
 }
 
@@ -195,14 +235,7 @@ impl Default for Record<'_> {
             start: Lsn::INVALID,
             end: Lsn::INVALID,
             version: PgVersion::V15,
-            header: RecordHeader {
-                total_length: 0,
-                xid: 0,
-                prev: Lsn::INVALID,
-                info: 0,
-                rmgr: RmgrId::BuiltIn(Rmgr::Xlog),
-                crc: 0,
-            },
+            header: RecordHeader::EMPTY,
             origin: None,
             top_xid: None,
             main_data: &[],
@@ -333,19 +366,12 @@ impl<'a> Record<'a> {
         end: Lsn,
         bytes: &'a [u8],
     ) -> Result<Record<'a>, RecordError> {
-        let raw = RawRecord {
-            start,
-            end,
-            version,
-            bytes,
-        };
-        raw.decode()
+        RawRecord::new(version, start, end, bytes)?.decode()
     }
 
+    /// Apart from the common form, so that this one's size is not its burden.
+    #[inline(never)]
     fn parse_body(&mut self, body: &'a [u8]) -> Result<(), RecordError> {
-        if self.parse_plain(body).is_some() {
-            return Ok(());
-        }
         let mut r = Reader::new(body);
         let mut announced = 0usize;
         let mut main_length = 0usize;

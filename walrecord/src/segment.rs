@@ -146,6 +146,7 @@ impl<'a> WalSlice<'a> {
             end: (start + bytes.len() as u64).align_up(),
             version,
             bytes,
+            header,
         }))
     }
 }

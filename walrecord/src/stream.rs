@@ -80,6 +80,7 @@ struct Framed {
     start: Lsn,
     end: Lsn,
     version: PgVersion,
+    header: RecordHeader,
     /// Its bytes are those of `assembled`, otherwise of the window.
     assembled: bool,
     from: usize,
@@ -121,6 +122,7 @@ impl StreamDecoder {
                 start,
                 end: start,
                 version: PgVersion::V15,
+                header: RecordHeader::EMPTY,
                 assembled: false,
                 from: 0,
                 to: 0,
@@ -320,6 +322,7 @@ impl StreamDecoder {
             start: framed.start,
             end: framed.end,
             version: framed.version,
+            header: framed.header,
             bytes: if framed.assembled {
                 &self.assembled
             } else {
@@ -532,6 +535,7 @@ impl StreamDecoder {
             end = Lsn::new(end.get().next_multiple_of(size));
         }
         self.framed.version = self.version_at(start)?;
+        self.framed.header = *header;
         self.framed.start = start;
         self.framed.end = end;
         self.cursor = end;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use walrecord::describe::{Text, describe};
-use walrecord::{EffectContext, PgVersion, RawRecord, Record, effects, rmgr};
+use walrecord::{EffectContext, PgVersion, Record, effects, rmgr};
 
 use crate::build::context;
 use crate::common::{Fixture, Owned, Random};
@@ -76,11 +76,8 @@ fn flipped_bytes_never_panic() {
                         _ => random.next() as u8,
                     };
                 }
-                let raw = RawRecord {
-                    bytes: &bytes,
-                    ..owned.raw()
-                };
-                if let Ok(record) = raw.decode() {
+                let damaged = Record::parse(owned.version, owned.start, owned.end, &bytes);
+                if let Ok(record) = damaged {
                     decode_all(&record, &context);
                     decoded += 1;
                 }

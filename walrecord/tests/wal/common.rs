@@ -88,12 +88,7 @@ impl std::fmt::Debug for Owned {
 
 impl Owned {
     pub(crate) fn raw(&self) -> RawRecord<'_> {
-        RawRecord {
-            start: self.start,
-            end: self.end,
-            version: self.version,
-            bytes: &self.bytes,
-        }
+        RawRecord::new(self.version, self.start, self.end, &self.bytes).unwrap()
     }
 }
 
