@@ -73,6 +73,9 @@ pub enum PageError {
     /// The magic number of no supported version.
     #[error("magic {0:#06x} belongs to no supported version (14 to 18)")]
     Magic(u16),
+    /// The magic number of a supported version, its bytes in the other order.
+    #[error("it was written by a machine with another byte order than x86 and most ARM")]
+    ByteOrder,
     /// Unknown flag bits.
     #[error("flags {0:#06x} are not all known")]
     Flags(u16),
@@ -148,7 +151,13 @@ impl PageHeader {
     pub fn parse(bytes: &[u8]) -> Result<PageHeader, PageError> {
         let mut r = Reader::new(bytes);
         let magic = r.u16("WAL page magic")?;
-        let version = PgVersion::from_wal_magic(magic).map_err(|_| PageError::Magic(magic))?;
+        let version =
+            PgVersion::from_wal_magic(magic).map_err(|_| {
+                match PgVersion::from_wal_magic(magic.swap_bytes()) {
+                    Ok(_) => PageError::ByteOrder,
+                    Err(_) => PageError::Magic(magic),
+                }
+            })?;
         let info = r.u16("WAL page flags")?;
         if info & !(CONTINUES | LONG | REMOVABLE | OVERWRITES) != 0 {
             return Err(PageError::Flags(info));

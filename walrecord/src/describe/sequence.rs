@@ -6,6 +6,7 @@ use crate::rmgr::BodyError;
 use crate::rmgr::sequence::SequenceLog;
 
 pub(super) fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyError> {
-    out.str("rel ").rel(SequenceLog::decode(record)?.rel);
+    let log = SequenceLog::decode(record)?;
+    out.str("rel ").rel(log.rel);
     Ok(())
 }

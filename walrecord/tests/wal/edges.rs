@@ -427,8 +427,9 @@ fn pages_must_be_those_of_their_place_and_of_one_wal() {
     assert_eq!((records.len(), decoder.timeline()), (2, Some(5)));
 
     type Bytes = fn(&mut [u8]);
-    let cases: [(Bytes, PageError); 5] = [
+    let cases: [(Bytes, PageError); 6] = [
         (|b| b[0] = 0, PageError::Magic(0xD100)),
+        (|b| b[..2].reverse(), PageError::ByteOrder),
         (|b| b[2] = 0, PageError::HeaderKind { long: false }),
         (
             |b| b[24] ^= 1,

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 use clap::Args;
-use stockpg::StopMode;
+use stockpg::{Cluster, StopMode};
 use walrecord::{DecoderOptions, PageHeader, Record, StreamDecoder};
 
 use crate::Bench;
@@ -28,13 +28,35 @@ pub(crate) struct Options {
 
 pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
     for sort in [Sort::Small, Sort::Images] {
+        let written = Written::new(bench, sort, options.megabytes << 20)?;
+        let rounds = (0..bench.rounds)
+            .map(|_| round(bench, &written))
+            .collect::<Result<Vec<_>>>()?;
+        report(
+            &format!("decode, {sort:?}, CPU time"),
+            &rounds,
+            written.bytes(),
+        );
+    }
+    Ok(())
+}
+
+/// WAL of a cluster that is stopped, in whole segments. The files go with the value.
+pub(crate) struct Written {
+    pub(crate) files: Vec<PathBuf>,
+    _cluster: Cluster,
+}
+
+impl Written {
+    /// Has a new cluster write about this many bytes of WAL.
+    pub(crate) fn new(bench: &Bench, sort: Sort, bytes: u64) -> Result<Written> {
         let mut cluster = wal::primary(bench, &["wal_keep_size = 100GB"])?;
         wal::prepare(&cluster)?;
         cluster
             .client("postgres")?
             .batch_execute("SELECT pg_switch_wal()")?;
         let start = cluster.insert_lsn()?;
-        let end = wal::write(&cluster, sort, options.megabytes << 20)?;
+        let end = wal::write(&cluster, sort, bytes)?;
         cluster.stop(StopMode::Fast)?;
         let first = start.segment_number(SEGMENT) + 1;
         let files = segments(
@@ -42,13 +64,23 @@ pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
             first,
             end.segment_number(SEGMENT),
         )?;
-        let bytes = files.len() as u64 * u64::from(SEGMENT);
-        let rounds = (0..bench.rounds)
-            .map(|_| round(bench, &files))
-            .collect::<Result<Vec<_>>>()?;
-        report(&format!("decode, {sort:?}, CPU time"), &rounds, bytes);
+        Ok(Written {
+            files,
+            _cluster: cluster,
+        })
     }
-    Ok(())
+
+    /// Bytes of the files.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.len() as u64 * u64::from(SEGMENT)
+    }
+
+    /// The first and the last file.
+    pub(crate) fn ends(&self) -> Result<(&Path, &Path)> {
+        let ends = self.files.first().zip(self.files.last());
+        let (first, last) = ends.context("too little WAL for a whole segment")?;
+        Ok((first, last))
+    }
 }
 
 /// The whole segments with these numbers.
@@ -69,15 +101,12 @@ fn segments(pg_wal: &Path, first: u64, behind: u64) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn round(bench: &Bench, files: &[PathBuf]) -> Result<Round> {
-    let (first, last) = (files.first(), files.last());
-    let (first, last) = first
-        .zip(last)
-        .context("too little WAL for a whole segment")?;
+fn round(bench: &Bench, written: &Written) -> Result<Round> {
+    let (first, last) = written.ends()?;
     let mut dump = bench.install.command("pg_waldump");
     dump.arg("--quiet").arg(first).arg(last);
     let mut ours = Command::new(std::env::current_exe()?);
-    ours.arg("decode-files").args(files);
+    ours.arg("decode-files").args(&written.files);
     Ok(Round {
         ours: cpu_time_of(&mut ours)?,
         stock: cpu_time_of(&mut dump)?,

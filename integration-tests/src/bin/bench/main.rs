@@ -11,11 +11,13 @@ mod ingest;
 mod latency;
 mod measure;
 mod wal;
+mod waldump;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use pageserver_bin::waldump::Waldump;
 use slog::{Drain, Level, LevelFilter, Logger, o};
 use stockpg::PgInstall;
 use walrecord::PgVersion;
@@ -60,6 +62,11 @@ enum What {
     Ingest(ingest::Options),
     /// Time of a page over the page stream, against a bare exchange of the same bytes.
     Latency(latency::Options),
+    /// Time to show WAL as text, against `pg_waldump`.
+    Waldump(waldump::Options),
+    /// `pageserver waldump`: the process whose time `waldump` measures.
+    #[command(hide = true)]
+    Show(Box<Waldump>),
 }
 
 /// What every benchmark is given.
@@ -106,5 +113,7 @@ fn main() -> Result<()> {
         What::Import(options) => import::run(&Bench::new(cli.common)?, &options),
         What::Ingest(options) => ingest::run(&Bench::new(cli.common)?, &options),
         What::Latency(options) => latency::run(&Bench::new(cli.common)?, &options),
+        What::Waldump(options) => waldump::run(&Bench::new(cli.common)?, &options),
+        What::Show(args) => pageserver_bin::waldump::waldump(&args),
     }
 }
