@@ -5,16 +5,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use walrecord::Lsn;
+use walrecord::{Lsn, PgTimelineId};
 
 use super::{SegmentInfo, WalStore, WalStoreError};
+use crate::manifest::HistoryEntry;
 use crate::storage::{Access, LocalStorage, Rng, SimulatedDisk, Storage};
 
 const SIZE: u32 = 1 << 20;
 const START: Lsn = Lsn::new(3 * SIZE as u64);
 
 fn open(storage: &(impl Storage + Clone + 'static), start: Lsn) -> WalStore {
-    WalStore::open(Arc::new(storage.clone()), dir(), SIZE, 1, start).unwrap()
+    WalStore::open(
+        Arc::new(storage.clone()),
+        dir(),
+        SIZE,
+        &history(&[(1, start)]),
+        start,
+    )
+    .unwrap()
+}
+
+fn history(timelines: &[(PgTimelineId, Lsn)]) -> Vec<HistoryEntry> {
+    let entry = |(timeline, start): &(PgTimelineId, Lsn)| HistoryEntry {
+        timeline: *timeline,
+        start: *start,
+    };
+    timelines.iter().map(entry).collect()
 }
 
 fn dir() -> &'static Path {
@@ -204,7 +220,15 @@ fn a_segment_behind_a_gap_is_set_aside_not_read() {
 fn files_that_cannot_be_ours_are_refused() {
     let disk = SimulatedDisk::new();
     drop(open(&disk, START));
-    let try_open = || WalStore::open(Arc::new(disk.clone()), dir(), SIZE, 1, START);
+    let try_open = || {
+        WalStore::open(
+            Arc::new(disk.clone()),
+            dir(),
+            SIZE,
+            &history(&[(1, START)]),
+            START,
+        )
+    };
     let other = dir().join("000000020000000000000004");
     disk.create(&other).unwrap();
     assert!(matches!(
@@ -215,7 +239,13 @@ fn files_that_cannot_be_ours_are_refused() {
     let long = disk.create(&file(3)).unwrap();
     long.set_len(u64::from(SIZE) + 1).unwrap();
     assert!(matches!(try_open(), Err(WalStoreError::Oversized { .. })));
-    let odd = WalStore::open(Arc::new(disk.clone()), dir(), SIZE + 1, 1, START);
+    let odd = WalStore::open(
+        Arc::new(disk.clone()),
+        dir(),
+        SIZE + 1,
+        &history(&[(1, START)]),
+        START,
+    );
     assert!(matches!(odd, Err(WalStoreError::SegmentSize(_))));
 }
 
