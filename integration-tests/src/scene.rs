@@ -121,10 +121,6 @@ impl Scene {
     ///
     /// # Errors
     /// If a page differs, or anything fails.
-    #[expect(
-        clippy::print_stdout,
-        reason = "the figures belong to the test's output"
-    )]
     pub fn must_equal_stock(
         &self,
         timeline: &Timeline,
@@ -134,25 +130,37 @@ impl Scene {
         let last = points.iter().max().context("no LSN to compare at")?;
         self.primary.archived_through(*last)?;
         timeline.wait_for(*last, crate::PATIENCE)?;
-        let recovery = self.recovery(backup.clone())?;
-        let mut figures = Figures::default();
-        for point in points {
-            let mut truth = recovery.to(*point)?;
-            let snapshot = timeline.snapshot(timeline.boundary(*point)?.end)?;
-            let mut subject = StoreSubject::new(snapshot);
-            let comparison = compare(&mut truth, &mut subject, &CompareOptions::default())?;
-            println!(
-                "at {point}: {comparison}; {} of {} pages needed records: {} ({})",
-                subject.rebuilt,
-                subject.pages,
-                subject.records,
-                subject.rmgr_counts()
-            );
-            comparison.must_be_equal()?;
-            figures.add(comparison.relation_pages + comparison.slru_pages, &subject);
-        }
-        Ok(figures)
+        must_equal(&self.recovery(backup.clone())?, timeline, points)
     }
+}
+
+/// Compares every page of the timeline at each point with what that recovery makes, and prints and adds up
+/// what that took. The archive has all WAL that is needed, the timeline too.
+///
+/// # Errors
+/// If a page differs, or anything fails.
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures belong to the test's output"
+)]
+pub fn must_equal(recovery: &Recovery, timeline: &Timeline, points: &[Lsn]) -> Result<Figures> {
+    let mut figures = Figures::default();
+    for point in points {
+        let mut truth = recovery.to(*point)?;
+        let snapshot = timeline.snapshot(timeline.boundary(*point)?.end)?;
+        let mut subject = StoreSubject::new(snapshot);
+        let comparison = compare(&mut truth, &mut subject, &CompareOptions::default())?;
+        println!(
+            "at {point}: {comparison}; {} of {} pages needed records: {} ({})",
+            subject.rebuilt,
+            subject.pages,
+            subject.records,
+            subject.rmgr_counts()
+        );
+        comparison.must_be_equal()?;
+        figures.add(comparison.relation_pages + comparison.slru_pages, &subject);
+    }
+    Ok(figures)
 }
 
 /// What comparisons took, added up.

@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use pagecache::WalStore;
 use pagecache::storage::LocalStorage;
+use pagecache::{HistoryEntry, WalStore};
 use walrecord::Lsn;
 
 const SEGMENT: u64 = 16 << 20;
@@ -91,7 +91,10 @@ fn open(dir: &Path) -> Result<WalStore> {
         storage,
         Path::new("wal"),
         SEGMENT as u32,
-        1,
+        &[HistoryEntry {
+            timeline: 1,
+            start: START,
+        }],
         START,
     )?)
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use walrecord::{Lsn, PageKey, RelFileLocator};
+use walrecord::{Lsn, PageKey, PgTimelineId, RelFileLocator};
 
 use crate::layer::LayerError;
 use crate::manifest::{ClonesExhausted, ManifestError};
@@ -57,6 +57,66 @@ pub enum StoreError {
         end: Lsn,
         /// Where they reached at least.
         disk_consistent: Lsn,
+    },
+    /// WAL files that were durable when a Postgres timeline began are gone.
+    #[error(
+        "WAL ends at {end}, but Postgres timeline {timeline} was begun at {switch}: WAL files were removed or cut from outside"
+    )]
+    WalMissingBelowSwitch {
+        /// Where the files end.
+        end: Lsn,
+        /// The timeline that is written.
+        timeline: PgTimelineId,
+        /// Where they reached at least.
+        switch: Lsn,
+    },
+    /// A primary was promoted at another place than where our WAL ends.
+    #[error("Postgres timeline {to} begins at {at}, but WAL here ends at {end}: {}", switch_means(*.at, *.end))]
+    SwitchElsewhere {
+        /// The new timeline.
+        to: PgTimelineId,
+        /// Where it begins.
+        at: Lsn,
+        /// Where our WAL ends.
+        end: Lsn,
+    },
+    /// A primary was promoted inside a record, at a place where Postgres does not do that.
+    #[error(
+        "Postgres timeline {to} begins at {at}, inside what follows the last record, which ends at {last_record}"
+    )]
+    SwitchInRecord {
+        /// The new timeline.
+        to: PgTimelineId,
+        /// Where it begins.
+        at: Lsn,
+        /// End of the last record.
+        last_record: Lsn,
+    },
+    /// A Postgres timeline cannot be followed by an older one.
+    #[error("Postgres timeline {to} cannot follow timeline {from}: numbers only go up")]
+    SwitchBack {
+        /// The timeline that is followed.
+        from: PgTimelineId,
+        /// What was to follow it.
+        to: PgTimelineId,
+    },
+    /// WAL that is not of the Postgres timeline that is followed.
+    #[error("the WAL page at {page} is of Postgres timeline {found}, not of {expected}")]
+    OtherPgTimeline {
+        /// Where the page begins.
+        page: Lsn,
+        /// The timeline in its header.
+        found: PgTimelineId,
+        /// The timeline that is followed.
+        expected: PgTimelineId,
+    },
+    /// A history file is longer than any is.
+    #[error("{}: {length} bytes are too many for a history file", .path.display())]
+    HistoryFile {
+        /// The file.
+        path: PathBuf,
+        /// Its length in bytes.
+        length: u64,
     },
     /// A record says something that cannot be stored.
     #[error("record at {start} (end {end}): {source}")]
@@ -150,6 +210,15 @@ pub enum StoreError {
     /// Another failure of the timeline stands in the way.
     #[error("{0}")]
     Failed(std::sync::Arc<StoreError>),
+}
+
+/// What a switch at another place than our end tells.
+fn switch_means(at: Lsn, end: Lsn) -> &'static str {
+    if at < end {
+        "we hold WAL that it does not have, which is kept; following it needs a branch"
+    } else {
+        "what is between is missing here"
+    }
 }
 
 impl StoreError {

@@ -11,8 +11,8 @@ use serde::Serialize;
 use slog::{Logger, info};
 use walrecord::rmgr::xlog::CheckPoint;
 use walrecord::{
-    BlockNumber, BlockTag, Boundary, ForkNumber, Lsn, Oid, Page, RelFileLocator, SlruKind,
-    SlruPage, Xid,
+    BlockNumber, BlockTag, Boundary, ForkNumber, Lsn, Oid, Page, PgTimelineId, RelFileLocator,
+    SlruKind, SlruPage, Xid,
 };
 
 /// What to check out, and where to.
@@ -106,13 +106,21 @@ struct TimelineAt {
     boundary: Boundary,
 }
 
+impl TimelineAt {
+    /// The Postgres timeline of the last record. (The control state follows only when a record says so, and
+    /// others may come first.)
+    fn pg_timeline(&self) -> PgTimelineId {
+        self.timeline.pg_timeline_at(self.boundary.end)
+    }
+}
+
 impl SnapshotSource for TimelineAt {
     fn control(&self) -> Result<CloneControl, SourceError> {
         let state = self.snapshot.control()?;
         Ok(CloneControl {
             lsn: self.boundary.end,
             last_start: self.boundary.last_start,
-            pg_timeline: state.tli,
+            pg_timeline: self.pg_timeline(),
             checkpoint: checkpoint(&state),
             parameters: state.parameters,
         })
@@ -186,9 +194,9 @@ impl SnapshotSource for TimelineAt {
         Ok(())
     }
 
-    /// Timelines other than the first are not followed yet, so there is none.
     fn history(&self) -> Result<Vec<u8>, SourceError> {
-        Ok(Vec::new())
+        let file = self.timeline.pg_history_file(self.pg_timeline())?;
+        Ok(file.unwrap_or_default())
     }
 }
 

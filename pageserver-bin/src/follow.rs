@@ -54,7 +54,7 @@ impl WalSink for TimelineSink {
             .unwrap_or_else(|_| self.timeline.progress());
         let valid_end = progress
             .last_record
-            .max(self.timeline.wal_start())
+            .max(self.timeline.rewind_floor())
             .min(progress.written);
         Held {
             valid_end,
@@ -70,6 +70,12 @@ impl WalSink for TimelineSink {
         self.timeline.info().pg_timeline
     }
 
+    fn timeline_history(&self) -> Option<Vec<u8>> {
+        // One that cannot be read now is not a reason to refuse the server; the next connect looks again.
+        let file = self.timeline.pg_history_file(self.timeline());
+        file.unwrap_or_default()
+    }
+
     fn rewind(&mut self, to: Lsn) -> Result<(), SinkError> {
         self.timeline.rewind(to).map_err(refused)
     }
@@ -79,13 +85,21 @@ impl WalSink for TimelineSink {
     }
 
     fn switch_timeline(&mut self, switch: TimelineSwitch<'_>) -> Result<(), SinkError> {
-        Err(SinkError::Fatal(
-            format!(
-                "the primary went over from timeline {} to {} at {}; following a promoted server is not supported yet: everything up to there stays readable",
+        if self.acknowledge == Acknowledge::Nothing {
+            let text = format!(
+                "the server went over from timeline {} to {} at {} while it was being imported: import it again",
                 switch.from, switch.to, switch.at
-            )
-            .into(),
-        ))
+            );
+            return Err(SinkError::Fatal(text.into()));
+        }
+        if self.timeline.progress().written == switch.at {
+            // A server that has nothing more to send of the old timeline agreed to no stream, and so nothing
+            // has settled our end yet.
+            self.timeline.rewind(switch.at).map_err(refused)?;
+        }
+        self.timeline
+            .switch_pg_timeline(switch.to, switch.at, &switch.history.content)
+            .map_err(refused)
     }
 
     fn progress(&self) -> Arc<dyn Progress> {
@@ -112,7 +126,11 @@ fn refused(error: StoreError) -> SinkError {
 fn is_fatal(error: &StoreError) -> bool {
     matches!(
         error,
-        StoreError::WalLevelMinimal { .. } | StoreError::ThreadPanicked(_) | StoreError::Stopping
+        StoreError::WalLevelMinimal { .. }
+            | StoreError::SwitchElsewhere { .. }
+            | StoreError::SwitchBack { .. }
+            | StoreError::ThreadPanicked(_)
+            | StoreError::Stopping
     )
 }
 

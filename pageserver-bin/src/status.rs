@@ -187,6 +187,7 @@ impl StatusSource for StoreStatus {
                 ("last_record_lsn", status.last_record_lsn.get()),
                 ("flush_lsn", status.flush_lsn.get()),
                 ("disk_consistent_lsn", status.disk_consistent_lsn.get()),
+                ("pg_timeline", u64::from(status.pg_timeline)),
                 ("layers", status.layers),
                 ("layer_bytes", status.layer_bytes),
                 ("wal_bytes", status.wal_bytes),

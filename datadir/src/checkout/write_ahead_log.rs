@@ -23,6 +23,10 @@ impl Job<'_> {
             .source
             .history()
             .map_err(CheckoutError::source("the timeline's history"))?;
+        if !parent_history.is_empty() {
+            let name = history_file_name(control.pg_timeline);
+            tree.write_file(&format!("pg_wal/{name}"), &parent_history)?;
+        }
         let history = history_file(&parent_history, control.pg_timeline, control.lsn);
         let name = history_file_name(self.wal.timeline);
         tree.write_file(&format!("pg_wal/{name}"), &history)?;

@@ -3,6 +3,7 @@
 mod backup_files;
 mod bad_clients;
 mod failed_import;
+mod failover;
 mod faults;
 mod kill;
 mod memory;

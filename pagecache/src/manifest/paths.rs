@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use walrecord::{TenantId, TimelineId};
+use walrecord::{PgTimelineId, TenantId, TimelineId};
 
 use super::text::layer_id;
 use crate::layer::LayerId;
@@ -78,6 +78,11 @@ impl TimelinePaths {
     /// The directory of its WAL segments.
     pub fn wal(&self) -> PathBuf {
         self.dir().join(WAL)
+    }
+
+    /// The history file of a Postgres timeline that its WAL goes through, named as in `pg_wal`.
+    pub fn pg_history(&self, timeline: PgTimelineId) -> PathBuf {
+        self.wal().join(format!("{timeline:08X}.history"))
     }
 
     /// The directory of its layer files.

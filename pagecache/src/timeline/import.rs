@@ -103,7 +103,7 @@ impl ImportWriter {
             Arc::clone(&around.storage),
             &paths.wal(),
             params.segment_size,
-            params.pg_timeline,
+            &manifest.history,
             wal_start,
         )?;
         let progress = Progress {

@@ -9,6 +9,7 @@ mod ingest;
 mod layer_file;
 mod layers;
 mod open;
+mod pg_timeline;
 mod progress;
 mod read;
 mod resolve;
@@ -55,7 +56,7 @@ pub struct TimelineInfo {
     pub version: PgVersion,
     /// Bytes of a WAL segment.
     pub segment_size: u32,
-    /// The Postgres timeline that it follows.
+    /// The Postgres timeline that it follows now; it changes when the primary is promoted.
     pub pg_timeline: PgTimelineId,
     /// The cluster has data checksums.
     pub data_checksums: bool,
@@ -166,6 +167,7 @@ impl Timeline {
         if !self.shared.is_tail_settled() {
             return Err(StoreError::TailUnsettled(self.shared.wal.end()));
         }
+        pg_timeline::check_pages(&self.shared, lsn, bytes)?;
         self.shared.wal.append(lsn, bytes)?;
         let end = self.shared.wal.end();
         self.shared
@@ -175,7 +177,7 @@ impl Timeline {
     }
 
     /// Discards the WAL from `to` on and clears a failure of indexing. `to` must not lie before the
-    /// last good record's end, see [`Timeline::wait_examined`].
+    /// last good record's end, see [`Timeline::wait_examined`], nor before [`Timeline::rewind_floor`].
     ///
     /// An opened timeline does not sync or report as synced what is appended before this has been
     /// called once, if only with the end of what is there: a crash may have left a tail that looks

@@ -45,7 +45,7 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
         Arc::clone(&around.storage),
         &paths.wal(),
         manifest.segment_size,
-        manifest.pg_timeline(),
+        &manifest.history,
         manifest.wal_start(),
     )?;
     let written = wal.end();
@@ -54,6 +54,13 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
         return Err(StoreError::WalMissing {
             end: written,
             disk_consistent: start,
+        });
+    }
+    if written < wal.floor() {
+        return Err(StoreError::WalMissingBelowSwitch {
+            end: written,
+            timeline: wal.timeline(),
+            switch: wal.floor(),
         });
     }
     let progress = Progress {

@@ -1,6 +1,6 @@
 //! What a timeline keeps in its manifest, in the words of its other modules.
 
-use walrecord::{Lsn, PgTimelineId, RedoRules};
+use walrecord::{Lsn, RedoRules};
 
 use super::import::ImportParams;
 use crate::layer::{Layer, LayerId};
@@ -32,11 +32,6 @@ impl Manifest {
         };
         manifest.set_rules(&[(Lsn::INVALID, params.rules)]);
         manifest
-    }
-
-    /// The Postgres timeline that is followed.
-    pub(crate) fn pg_timeline(&self) -> PgTimelineId {
-        self.history.last().map_or(1, |entry| entry.timeline)
     }
 
     /// Where the WAL files begin.

@@ -234,6 +234,8 @@ impl Shared {
         let progress = self.tracker.get();
         // An import knows where its first record starts before it has any WAL.
         let last = progress.last_record.min(progress.written);
+        // Behind it may be what a promotion cut off; that belongs to a Postgres timeline that is over.
+        let last = last.max(self.wal.floor());
         if to < last {
             return Err(StoreError::RewindTooFar { to, last });
         }

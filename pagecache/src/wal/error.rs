@@ -45,12 +45,12 @@ pub enum WalStoreError {
         length: usize,
     },
     /// The WAL was to be cut where it is not.
-    #[error("WAL from {start} to {end} cannot be cut at {to}")]
+    #[error("WAL cannot be cut at {to}, only from {floor} to {end}")]
     CutOutside {
         /// Where it was to be cut.
         to: Lsn,
-        /// Where the WAL here starts.
-        start: Lsn,
+        /// Where the WAL here, or the Postgres timeline that is written, starts.
+        floor: Lsn,
         /// Where it ends.
         end: Lsn,
     },
@@ -59,6 +59,16 @@ pub enum WalStoreError {
     CutUnfinished {
         /// Where it was cut.
         to: Lsn,
+    },
+    /// A Postgres timeline was to begin where the WAL does not end durably.
+    #[error("a Postgres timeline cannot begin at {at}: WAL ends at {end}, durable up to {synced}")]
+    SwitchElsewhere {
+        /// Where it was to begin.
+        at: Lsn,
+        /// Where the WAL here ends.
+        end: Lsn,
+        /// What is durable of it.
+        synced: Lsn,
     },
     /// Segments cannot have that size.
     #[error("{0} bytes is no WAL segment size: a power of two from 1 MiB to 1 GiB is")]
@@ -74,13 +84,13 @@ pub enum WalStoreError {
         segment_size: u32,
     },
     /// A file is of another Postgres timeline.
-    #[error("{} is of Postgres timeline {found}, the WAL here of {expected}", .path.display())]
+    #[error("{} is of Postgres timeline {found}, which the WAL here up to timeline {expected} did not go through", .path.display())]
     OtherTimeline {
         /// The file.
         path: PathBuf,
         /// The timeline in its name.
         found: PgTimelineId,
-        /// The timeline that the store was opened for.
+        /// The timeline that the store writes.
         expected: PgTimelineId,
     },
     /// A sync failed before. What was written since the last that succeeded may be lost although it

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use walrecord::SegmentId;
+
 use crate::storage::StorageFile;
 
 /// Files kept open for readers of one store: reads cluster in the newest WAL, and this many segments
@@ -13,7 +15,7 @@ const LIMIT: usize = 64;
 /// Open segment files, the one used last in front.
 #[derive(Debug, Default)]
 pub(super) struct Handles {
-    open: Mutex<VecDeque<(u64, Arc<dyn StorageFile>)>>,
+    open: Mutex<VecDeque<(SegmentId, Arc<dyn StorageFile>)>>,
 }
 
 impl Handles {
@@ -21,14 +23,14 @@ impl Handles {
     /// [`Handles::clear`] cannot come between opening and keeping.
     pub(super) fn get(
         &self,
-        number: u64,
+        segment: SegmentId,
         open: impl FnOnce() -> io::Result<Arc<dyn StorageFile>>,
     ) -> io::Result<Arc<dyn StorageFile>> {
         let mut files = super::store::locked(&self.open);
-        let at = files.iter().position(|(there, _)| *there == number);
+        let at = files.iter().position(|(there, _)| *there == segment);
         let entry = match at.and_then(|at| files.remove(at)) {
             Some(entry) => entry,
-            None => (number, open()?),
+            None => (segment, open()?),
         };
         let file = Arc::clone(&entry.1);
         files.push_front(entry);

@@ -1,44 +1,30 @@
 //! What a restart finds in a directory of segment files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use walrecord::{Lsn, PgTimelineId, SegmentId};
+use walrecord::{Lsn, SegmentId};
 
 use super::error::WalStoreError;
+use super::history::Layout;
 use crate::storage::Storage;
 
 /// What the name of a segment file that is out of reach gets behind it.
 pub(super) const ORPHAN_SUFFIX: &str = ".orphan";
-
-/// How the segment files of a store are laid out.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Layout {
-    pub(super) segment_size: u32,
-    pub(super) timeline: PgTimelineId,
-    pub(super) start: Lsn,
-}
 
 /// The segment files of a directory, sorted out.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The end of the bytes that hang together from the start on.
     pub(super) end: Lsn,
-    /// The numbers of the segments that hold them.
-    pub(super) segments: Vec<u64>,
-    /// Segments behind a gap. A crash leaves such files when a segment was lost that was not synced;
-    /// none of their bytes was ever acknowledged, since syncs go in order.
-    pub(super) orphans: Vec<u64>,
+    /// The segments that hold them.
+    pub(super) segments: Vec<SegmentId>,
+    /// Segments behind a gap, or behind the end of their timeline. A crash leaves such files when a segment
+    /// was lost that was not synced; none of their bytes was ever acknowledged, since syncs go in order.
+    pub(super) orphans: Vec<SegmentId>,
 }
 
 impl Layout {
-    pub(super) fn file_name(&self, number: u64) -> String {
-        let id = SegmentId {
-            timeline: self.timeline,
-            number,
-        };
-        id.file_name(self.segment_size)
-    }
-
     /// Looks at the files of `dir`. Names of no segment are passed over, as are segments below the
     /// start.
     pub(super) fn scan(&self, storage: &dyn Storage, dir: &Path) -> Result<Found, WalStoreError> {
@@ -46,18 +32,18 @@ impl Layout {
             .list(dir)
             .map_err(WalStoreError::io("list the directory", dir))?;
         let first = self.start.segment_number(self.segment_size);
-        let mut there = Vec::new();
+        let mut there = BTreeMap::new();
         for entry in entries.iter().filter(|entry| !entry.is_dir) {
             let name = entry.name.to_str();
             let Some(id) = name.and_then(|name| SegmentId::parse(name, self.segment_size).ok())
             else {
                 continue;
             };
-            if id.timeline != self.timeline {
+            if !self.knows(id.timeline) {
                 return Err(WalStoreError::OtherTimeline {
                     path: dir.join(&entry.name),
                     found: id.timeline,
-                    expected: self.timeline,
+                    expected: self.last().timeline,
                 });
             }
             if entry.len > u64::from(self.segment_size) {
@@ -68,32 +54,32 @@ impl Layout {
                 });
             }
             if id.number >= first {
-                there.push((id.number, entry.len));
+                there.insert(id, entry.len);
             }
         }
         Ok(self.sort_out(there))
     }
 
-    fn sort_out(&self, mut there: Vec<(u64, u64)>) -> Found {
-        there.sort_unstable();
+    fn sort_out(&self, mut there: BTreeMap<SegmentId, u64>) -> Found {
         let mut found = Found {
             end: self.start,
             segments: Vec::new(),
             orphans: Vec::new(),
         };
-        // The number that hangs together with what was seen so far; none behind a gap.
-        let mut next = Some(self.start.segment_number(self.segment_size));
-        for (number, len) in there {
-            if next != Some(number) {
-                found.orphans.push(number);
-                next = None;
-                continue;
+        loop {
+            let place = self.place(found.end);
+            let Some(len) = there.remove(&place.segment) else {
+                break;
+            };
+            found.segments.push(place.segment);
+            let held = len.saturating_sub(place.offset).min(place.room);
+            found.end = found.end + held;
+            if held < place.room {
+                break;
             }
-            let start = number * u64::from(self.segment_size);
-            found.segments.push(number);
-            found.end = found.end.max(Lsn::new(start.saturating_add(len)));
-            next = (len == u64::from(self.segment_size)).then_some(number + 1);
         }
+        // In the order in which they were written.
+        found.orphans = there.into_keys().collect();
         found
     }
 }

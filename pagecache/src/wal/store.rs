@@ -3,23 +3,31 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use walrecord::{Lsn, PgTimelineId, WalSource, is_segment_size};
+use walrecord::{Lsn, PgTimelineId, SegmentId, WalSource, is_segment_size};
 
 use super::error::WalStoreError;
 use super::handles::Handles;
-use super::scan::{Layout, ORPHAN_SUFFIX};
-use crate::storage::{Access, Storage, StorageFile, create_dirs_durably};
+use super::history::Layout;
+use super::scan::ORPHAN_SUFFIX;
+use crate::manifest::HistoryEntry;
+use crate::storage::{Access, Storage, StorageFile, TEMP_SUFFIX, create_dirs_durably};
 
 /// Segments that may wait for a sync. An append that would begin one more syncs first, so that
 /// neither open files nor the time a sync takes grow without bound.
 pub(super) const MAX_DIRTY: usize = 32;
 
+/// Bytes copied at a time into the first segment of a Postgres timeline.
+const COPY_PIECE: usize = 1 << 20;
+
 /// The WAL of one timeline, as segment files named and filled as in `pg_wal`.
 ///
 /// A file holds exactly the bytes that were appended: the last one grows with each append. (Space
 /// is not reserved: on ext4 that made no append-and-sync pattern reliably faster.)
+///
+/// The WAL may go through several Postgres timelines. Each has files of its own; the first of one that
+/// begins inside a segment begins with a copy of what the timeline before has there, as in `pg_wal`.
 ///
 /// One thread appends, one syncs, any number read; none of them waits for another's disk.
 ///
@@ -34,7 +42,9 @@ pub(super) const MAX_DIRTY: usize = 32;
 pub struct WalStore {
     storage: Arc<dyn Storage>,
     dir: PathBuf,
-    layout: Layout,
+    /// Changes while `writer` is held, and only for positions at or above the end: whoever asks for the
+    /// end first never reads by a layout that is too old for it.
+    layout: RwLock<Arc<Layout>>,
     /// Held while files are written, made, cut or removed. Locks are taken in the order of the
     /// fields: `writer`, `syncing`, `progress`.
     writer: Mutex<Writer>,
@@ -49,11 +59,11 @@ pub struct WalStore {
 #[derive(Debug)]
 struct Writer {
     /// The segment that is written, once it is open and cut to the end of the WAL.
-    current: Option<(u64, Arc<dyn StorageFile>)>,
+    current: Option<(SegmentId, Arc<dyn StorageFile>)>,
     /// Segments behind a gap, found when the store was opened. They are looked at by nobody, and set
     /// aside, not deleted, when something is about to be written: should they be there because a
     /// file was damaged from outside, a person may want them.
-    orphans: Vec<u64>,
+    orphans: Vec<SegmentId>,
 }
 
 /// How far the WAL reaches.
@@ -63,7 +73,7 @@ struct Progress {
     /// At most `end`.
     synced: Lsn,
     /// Segments with bytes between `synced` and `end`. The file is missing where it is not open.
-    dirty: BTreeMap<u64, Option<Arc<dyn StorageFile>>>,
+    dirty: BTreeMap<SegmentId, Option<Arc<dyn StorageFile>>>,
     /// Names in the directory have changed since it was synced.
     names_dirty: bool,
     /// A sync failed.
@@ -87,33 +97,33 @@ impl WalStore {
     /// Opens the WAL in the directory `dir`, which is made if it is not there.
     ///
     /// `start` is the first byte that the store has or will have; it may be in the middle of a
-    /// segment. Nothing that is found counts as synced.
+    /// segment. `history` are the Postgres timelines that its WAL goes through; what is below the second
+    /// is of the first. Nothing that is found counts as synced.
     ///
     /// # Errors
     /// If the segment size is none, if a file is too long or of another Postgres timeline, or if the
     /// file system refuses.
+    ///
+    /// # Panics
+    /// If `history` is empty.
     pub fn open(
         storage: Arc<dyn Storage>,
         dir: &Path,
         segment_size: u32,
-        tli: PgTimelineId,
+        history: &[HistoryEntry],
         start: Lsn,
     ) -> Result<WalStore, WalStoreError> {
         if !is_segment_size(segment_size) {
             return Err(WalStoreError::SegmentSize(segment_size));
         }
-        let layout = Layout {
-            segment_size,
-            timeline: tli,
-            start,
-        };
+        let layout = Layout::new(segment_size, start, history);
         create_dirs_durably(&*storage, dir)
             .map_err(WalStoreError::io("make the directory", dir))?;
         let found = layout.scan(&*storage, dir)?;
         Ok(WalStore {
             storage,
             dir: dir.to_owned(),
-            layout,
+            layout: RwLock::new(Arc::new(layout)),
             writer: Mutex::new(Writer {
                 current: None,
                 orphans: found.orphans,
@@ -126,7 +136,7 @@ impl WalStore {
                 dirty: found
                     .segments
                     .iter()
-                    .map(|number| (*number, None))
+                    .map(|segment| (*segment, None))
                     .collect(),
                 names_dirty: true,
                 broken: false,
@@ -138,7 +148,13 @@ impl WalStore {
 
     /// The first byte of the store.
     pub fn start(&self) -> Lsn {
-        self.layout.start
+        self.layout().start
+    }
+
+    /// The lowest position that [`WalStore::rewind`] takes: where the Postgres timeline begins that is
+    /// written, for what is below was settled when it began.
+    pub fn floor(&self) -> Lsn {
+        self.layout().floor()
     }
 
     /// The end of what was appended, durable or not. Reads go this far.
@@ -153,28 +169,65 @@ impl WalStore {
 
     /// The Postgres timeline whose segments are written.
     pub fn timeline(&self) -> PgTimelineId {
-        self.layout.timeline
+        self.layout().last().timeline
+    }
+
+    /// The Postgres timelines that the WAL goes through, in order, each with where it begins.
+    pub fn history(&self) -> Vec<HistoryEntry> {
+        self.layout().history().to_vec()
+    }
+
+    /// Goes over to the next Postgres timeline where the WAL ends: what is appended from now on goes to files
+    /// of `to`. Changes no file. Whoever opens the store has to know of it before anything is appended.
+    ///
+    /// # Errors
+    /// If the WAL does not end at `at`, or not all of it is durable.
+    ///
+    /// # Panics
+    /// If `to` is not above the timeline that is written.
+    pub fn switch_timeline(&self, to: PgTimelineId, at: Lsn) -> Result<(), WalStoreError> {
+        let _writer = locked(&self.writer);
+        assert!(to > self.timeline(), "Postgres timelines ascend");
+        {
+            let progress = locked(&self.progress);
+            self.check_not_broken(&progress)?;
+            let end = progress.end;
+            if at != end || progress.synced != end || progress.cut_unfinished {
+                return Err(WalStoreError::SwitchElsewhere {
+                    at,
+                    end,
+                    synced: progress.synced,
+                });
+            }
+        }
+        let next = self.layout().with_timeline(HistoryEntry {
+            timeline: to,
+            start: at,
+        });
+        *self.layout.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        Ok(())
     }
 
     /// Bytes of a whole segment.
     pub fn segment_size(&self) -> u32 {
-        self.layout.segment_size
+        self.layout().segment_size
     }
 
-    /// The segment files that hold the WAL, in order.
+    fn layout(&self) -> Arc<Layout> {
+        Arc::clone(&self.layout.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The segment files that hold the WAL, in order. Copies of an earlier timeline's bytes do not count.
     pub fn segments(&self) -> Vec<SegmentInfo> {
-        let (start, end) = (self.start(), self.end());
-        let size = self.layout.segment_size;
+        let end = self.end();
+        let layout = self.layout();
         let mut segments = Vec::new();
-        let mut at = start;
+        let mut at = layout.start;
         while at < end {
-            let number = at.segment_number(size);
-            let next = at
-                .segment_start(size)
-                .checked_add(u64::from(size))
-                .map_or(end, |next| next.min(end));
+            let place = layout.place(at);
+            let next = at + place.room.min(end - at);
             segments.push(SegmentInfo {
-                name: self.layout.file_name(number),
+                name: layout.file_name(place.segment),
                 start: at,
                 end: next,
             });
@@ -202,8 +255,13 @@ impl WalStore {
         }
         // Only now: a sync that looked before would clear the marks, for an end without these bytes.
         let mut progress = locked(&self.progress);
-        for Touched { number, file, made } in touched {
-            progress.dirty.insert(number, Some(file));
+        for Touched {
+            segment,
+            file,
+            made,
+        } in touched
+        {
+            progress.dirty.insert(segment, Some(file));
             progress.names_dirty |= made;
         }
         progress.end = lsn + bytes.len() as u64;
@@ -232,7 +290,7 @@ impl WalStore {
     /// Discards everything from `to` on, durably; what is below is durable afterwards too.
     ///
     /// # Errors
-    /// If `to` is not between start and end, if a sync has failed before, or if the file system
+    /// If `to` is not between [`WalStore::floor`] and end, if a sync has failed before, or if the file system
     /// refuses. In the last case the end is at `to` already, but what was discarded may come back
     /// after a crash: nothing can be appended until a call succeeds.
     pub fn rewind(&self, to: Lsn) -> Result<(), WalStoreError> {
@@ -241,10 +299,11 @@ impl WalStore {
         {
             let mut progress = locked(&self.progress);
             self.check_not_broken(&progress)?;
-            if to < self.start() || to > progress.end {
+            let floor = self.floor();
+            if to < floor || to > progress.end {
                 return Err(WalStoreError::CutOutside {
                     to,
-                    start: self.start(),
+                    floor,
                     end: progress.end,
                 });
             }
@@ -274,13 +333,15 @@ impl WalStore {
             ));
         }
         let there = self.end().saturating_sub(lsn);
+        let layout = self.layout();
         let wanted = usize::try_from(there).map_or(buf.len(), |there| there.min(buf.len()));
         let mut filled = 0;
         while filled < wanted {
             let at = lsn + filled as u64;
-            let (number, offset, room) = self.place(at);
-            let piece = room.min(wanted - filled);
-            match self.read_segment(number, offset, &mut buf[filled..filled + piece]) {
+            let place = layout.place(at);
+            let piece = clamp(place.room).min(wanted - filled);
+            let buf = &mut buf[filled..filled + piece];
+            match self.read_segment(place.segment, place.offset, buf) {
                 Ok(()) => filled += piece,
                 // A rewind came since the end was looked at.
                 Err(_) if self.end() < at + piece as u64 => break,
@@ -290,11 +351,11 @@ impl WalStore {
         Ok(filled)
     }
 
-    fn read_segment(&self, number: u64, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let path = self.path(number);
+    fn read_segment(&self, segment: SegmentId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
+        let path = self.path(segment);
         let file = self
             .handles
-            .get(number, || self.storage.open(&path, Access::Read))?;
+            .get(segment, || self.storage.open(&path, Access::Read))?;
         file.read_exact_at(buf, offset)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => {
@@ -340,17 +401,19 @@ impl WalStore {
         mut bytes: &[u8],
         touched: &mut Vec<Touched>,
     ) -> Result<(), WalStoreError> {
+        let layout = self.layout();
         while !bytes.is_empty() {
-            let (number, offset, room) = self.place(at);
-            let (piece, rest) = bytes.split_at(room.min(bytes.len()));
-            let (file, made) = self.segment_to_write(writer, number, offset)?;
+            let place = layout.place(at);
+            let segment = place.segment;
+            let (piece, rest) = bytes.split_at(clamp(place.room).min(bytes.len()));
+            let (file, made) = self.segment_to_write(writer, segment, place.offset)?;
             touched.push(Touched {
-                number,
+                segment,
                 file: Arc::clone(&file),
                 made,
             });
-            file.write_all_at(piece, offset)
-                .map_err(WalStoreError::io("write to", &self.path(number)))?;
+            file.write_all_at(piece, place.offset)
+                .map_err(WalStoreError::io("write to", &self.path(segment)))?;
             at = at + piece.len() as u64;
             bytes = rest;
         }
@@ -361,14 +424,15 @@ impl WalStore {
     fn segment_to_write(
         &self,
         writer: &mut Writer,
-        number: u64,
+        segment: SegmentId,
         offset: u64,
     ) -> Result<(Arc<dyn StorageFile>, bool), WalStoreError> {
         match &writer.current {
-            Some((current, file)) if *current == number => return Ok((Arc::clone(file), false)),
+            Some((current, file)) if *current == segment => return Ok((Arc::clone(file), false)),
             _ => writer.current = None,
         }
-        let path = self.path(number);
+        self.inherit(segment)?;
+        let path = self.path(segment);
         let (file, made) = match self.storage.open(&path, Access::ReadWrite) {
             Ok(file) => (file, false),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -383,21 +447,87 @@ impl WalStore {
             file.set_len(offset)
                 .map_err(WalStoreError::io("cut", &path))?;
         }
-        writer.current = Some((number, Arc::clone(&file)));
+        writer.current = Some((segment, Arc::clone(&file)));
         Ok((file, made))
+    }
+
+    /// Makes the file of a segment in which its timeline begins, if it is not there: with what the timelines
+    /// before have in that segment, durable, so that the copy is whole whatever a crash leaves of the rest.
+    fn inherit(&self, segment: SegmentId) -> Result<(), WalStoreError> {
+        let layout = self.layout();
+        let path = self.path(segment);
+        let Some((from, to)) = layout.inherited(segment) else {
+            return Ok(());
+        };
+        if self
+            .storage
+            .exists(&path)
+            .map_err(WalStoreError::io("look for", &path))?
+        {
+            return Ok(());
+        }
+        let mut temp = path.clone().into_os_string();
+        temp.push(TEMP_SUFFIX);
+        let temp = PathBuf::from(temp);
+        // Left over from an attempt that did not get to its rename.
+        match self.storage.remove_file(&temp) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(WalStoreError::io("remove", &temp)(error));
+            }
+            _ => {}
+        }
+        let file = self
+            .storage
+            .create(&temp)
+            .map_err(WalStoreError::io("make", &temp))?;
+        self.copy(from, to, &*file)
+            .and_then(|()| file.sync())
+            .map_err(WalStoreError::io("copy WAL to", &temp))?;
+        self.storage
+            .rename(&temp, &path)
+            .map_err(WalStoreError::io("rename", &temp))?;
+        self.storage
+            .sync_dir(&self.dir)
+            .map_err(WalStoreError::io("sync the directory", &self.dir))
+    }
+
+    /// Copies WAL to where it lies in its segment.
+    fn copy(&self, from: Lsn, to: Lsn, file: &dyn StorageFile) -> io::Result<()> {
+        let mut buffer = vec![0; COPY_PIECE.min(clamp(to - from))];
+        let mut at = from;
+        while at < to {
+            let want = buffer.len().min(clamp(to - at));
+            let piece = &mut buffer[..want];
+            if self.read_at(at, piece)? < want {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let offset = at.segment_offset(self.segment_size());
+            file.write_all_at(piece, u64::from(offset))?;
+            at = at + want as u64;
+        }
+        Ok(())
     }
 
     /// Removes what a failed append wrote, as far as that works: nothing counts beyond the end, and
     /// whatever stays is cut off before it is written over.
     fn take_back(&self, writer: &mut Writer, to: Lsn, touched: &[Touched]) {
         writer.current = None;
-        let (first, offset, _) = self.place(to);
-        for Touched { number, file, made } in touched {
-            let keep = if *number == first { offset } else { 0 };
+        let first = self.layout().place(to);
+        for Touched {
+            segment,
+            file,
+            made,
+        } in touched
+        {
+            let keep = if *segment == first.segment {
+                first.offset
+            } else {
+                0
+            };
             let cut = file.set_len(keep);
             if cut.is_ok() && *made {
                 // A leftover empty file does no harm.
-                let _ = self.storage.remove_file(&self.path(*number));
+                let _ = self.storage.remove_file(&self.path(*segment));
             }
         }
     }
@@ -424,8 +554,8 @@ impl WalStore {
             Err(SyncFailure::Opening(error)) => {
                 // Nothing is lost; the next sync does all of it.
                 progress.names_dirty |= names_dirty;
-                for (number, file) in dirty {
-                    progress.dirty.entry(number).or_insert(file);
+                for (segment, file) in dirty {
+                    progress.dirty.entry(segment).or_insert(file);
                 }
                 Err(error)
             }
@@ -440,11 +570,11 @@ impl WalStore {
     /// bytes that an earlier sync promised.
     fn sync_files(
         &self,
-        dirty: &BTreeMap<u64, Option<Arc<dyn StorageFile>>>,
+        dirty: &BTreeMap<SegmentId, Option<Arc<dyn StorageFile>>>,
         names_dirty: bool,
     ) -> Result<(), SyncFailure> {
-        for (number, file) in dirty {
-            let path = self.path(*number);
+        for (segment, file) in dirty {
+            let path = self.path(*segment);
             let file = match file {
                 Some(file) => Arc::clone(file),
                 None => self
@@ -469,16 +599,20 @@ impl WalStore {
     /// Removes the segments above `to`, the last first, and cuts the one that holds it.
     fn remove_from(&self, writer: &mut Writer, to: Lsn) -> Result<(), WalStoreError> {
         writer.current = None;
-        let (number, offset, _) = self.place(to);
-        let first_removed = if offset == 0 { number } else { number + 1 };
+        let layout = self.layout();
+        let last = layout.place(to);
+        // A file that begins with a copy keeps that.
+        let goes = |segment: &SegmentId| {
+            *segment > last.segment || (*segment == last.segment && last.offset == 0)
+        };
         locked(&self.progress)
             .dirty
-            .retain(|number, _| *number < first_removed);
+            .retain(|segment, _| !goes(segment));
         // The directory is asked, not memory: an append that failed may have left files.
-        let found = self.layout.scan(&*self.storage, &self.dir)?;
+        let found = layout.scan(&*self.storage, &self.dir)?;
         let there = found.segments.iter().chain(&found.orphans);
-        for number in there.rev().filter(|number| **number >= first_removed) {
-            let path = self.path(*number);
+        for segment in there.rev().filter(|segment| goes(segment)) {
+            let path = self.path(*segment);
             self.storage
                 .remove_file(&path)
                 .map_err(WalStoreError::io("remove", &path))?;
@@ -486,18 +620,20 @@ impl WalStore {
         // After the removals: before, a reader with an old end in mind could open such a file again,
         // and later readers would take it for the one that is made in its place.
         self.handles.clear();
-        if first_removed > number && found.segments.contains(&number) {
-            let path = self.path(number);
+        if last.offset > 0 && found.segments.contains(&last.segment) {
+            let path = self.path(last.segment);
             let file = self
                 .storage
                 .open(&path, Access::ReadWrite)
                 .map_err(WalStoreError::io("open", &path))?;
             let len = file.len().map_err(WalStoreError::io("measure", &path))?;
-            if len > offset {
-                file.set_len(offset)
+            if len > last.offset {
+                file.set_len(last.offset)
                     .map_err(WalStoreError::io("cut", &path))?;
             }
-            locked(&self.progress).dirty.insert(number, Some(file));
+            locked(&self.progress)
+                .dirty
+                .insert(last.segment, Some(file));
         }
         Ok(())
     }
@@ -506,8 +642,8 @@ impl WalStore {
         if writer.orphans.is_empty() {
             return Ok(());
         }
-        while let Some(number) = writer.orphans.last() {
-            let path = self.path(*number);
+        while let Some(segment) = writer.orphans.last() {
+            let path = self.path(*segment);
             let mut aside = path.clone().into_os_string();
             aside.push(ORPHAN_SUFFIX);
             self.storage
@@ -525,22 +661,13 @@ impl WalStore {
     /// Whether an append would make one segment too many wait for a sync.
     fn is_dirt_full(&self, lsn: Lsn, length: usize) -> bool {
         let last = lsn + (length as u64).saturating_sub(1);
-        let last = last.segment_number(self.layout.segment_size);
+        let last = self.layout().place(last).segment;
         let progress = locked(&self.progress);
         progress.dirty.len() >= MAX_DIRTY && !progress.dirty.contains_key(&last)
     }
 
-    /// The segment that holds the byte at `lsn`, the byte's offset in it, and the bytes from there
-    /// to the segment's end.
-    fn place(&self, lsn: Lsn) -> (u64, u64, usize) {
-        let size = self.layout.segment_size;
-        let offset = lsn.segment_offset(size);
-        let room = (size - offset) as usize;
-        (lsn.segment_number(size), u64::from(offset), room)
-    }
-
-    fn path(&self, number: u64) -> PathBuf {
-        self.dir.join(self.layout.file_name(number))
+    fn path(&self, segment: SegmentId) -> PathBuf {
+        self.dir.join(self.layout().file_name(segment))
     }
 }
 
@@ -554,7 +681,7 @@ impl WalSource for WalStore {
 
 /// A file that an append wrote to.
 struct Touched {
-    number: u64,
+    segment: SegmentId,
     file: Arc<dyn StorageFile>,
     /// It was made by that append.
     made: bool,
@@ -574,4 +701,9 @@ pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex
         .lock()
         .expect("a thread panicked while it changed the WAL")
+}
+
+/// As many bytes as memory can hold.
+fn clamp(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

@@ -5,16 +5,32 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use walrecord::Lsn;
+use walrecord::{Lsn, PgTimelineId};
 
 use super::{SegmentInfo, WalStore, WalStoreError};
+use crate::manifest::HistoryEntry;
 use crate::storage::{Access, LocalStorage, Rng, SimulatedDisk, Storage};
 
 const SIZE: u32 = 1 << 20;
 const START: Lsn = Lsn::new(3 * SIZE as u64);
 
 fn open(storage: &(impl Storage + Clone + 'static), start: Lsn) -> WalStore {
-    WalStore::open(Arc::new(storage.clone()), dir(), SIZE, 1, start).unwrap()
+    WalStore::open(
+        Arc::new(storage.clone()),
+        dir(),
+        SIZE,
+        &history(&[(1, start)]),
+        start,
+    )
+    .unwrap()
+}
+
+fn history(timelines: &[(PgTimelineId, Lsn)]) -> Vec<HistoryEntry> {
+    let entry = |(timeline, start): &(PgTimelineId, Lsn)| HistoryEntry {
+        timeline: *timeline,
+        start: *start,
+    };
+    timelines.iter().map(entry).collect()
 }
 
 fn dir() -> &'static Path {
@@ -204,7 +220,15 @@ fn a_segment_behind_a_gap_is_set_aside_not_read() {
 fn files_that_cannot_be_ours_are_refused() {
     let disk = SimulatedDisk::new();
     drop(open(&disk, START));
-    let try_open = || WalStore::open(Arc::new(disk.clone()), dir(), SIZE, 1, START);
+    let try_open = || {
+        WalStore::open(
+            Arc::new(disk.clone()),
+            dir(),
+            SIZE,
+            &history(&[(1, START)]),
+            START,
+        )
+    };
     let other = dir().join("000000020000000000000004");
     disk.create(&other).unwrap();
     assert!(matches!(
@@ -215,7 +239,13 @@ fn files_that_cannot_be_ours_are_refused() {
     let long = disk.create(&file(3)).unwrap();
     long.set_len(u64::from(SIZE) + 1).unwrap();
     assert!(matches!(try_open(), Err(WalStoreError::Oversized { .. })));
-    let odd = WalStore::open(Arc::new(disk.clone()), dir(), SIZE + 1, 1, START);
+    let odd = WalStore::open(
+        Arc::new(disk.clone()),
+        dir(),
+        SIZE + 1,
+        &history(&[(1, START)]),
+        START,
+    );
     assert!(matches!(odd, Err(WalStoreError::SegmentSize(_))));
 }
 
@@ -300,6 +330,103 @@ fn a_segment_cut_from_outside_is_an_error_not_zeros() {
         .set_len(5)
         .unwrap();
     assert!(wal.read_at(START, &mut [0; 10]).is_err());
+}
+
+/// Appends and syncs up to a switch point, and goes over to timeline 2 there.
+fn switched(disk: &SimulatedDisk, wanted: &[u8], at: Lsn) -> WalStore {
+    let wal = open(disk, START);
+    wal.append(START, &wanted[..(at - START) as usize]).unwrap();
+    wal.sync().unwrap();
+    wal.switch_timeline(2, at).unwrap();
+    wal
+}
+
+fn file_of_2(number: u64) -> PathBuf {
+    dir().join(format!("0000000200000000{number:08X}"))
+}
+
+fn file_content(disk: &SimulatedDisk, path: &Path) -> Vec<u8> {
+    let file = disk.open(path, Access::Read).unwrap();
+    let mut bytes = vec![0; file.len().unwrap() as usize];
+    file.read_exact_at(&mut bytes, 0).unwrap();
+    bytes
+}
+
+#[test]
+fn a_timeline_that_begins_inside_a_segment_begins_with_a_copy_of_it() {
+    let disk = SimulatedDisk::new();
+    let wanted = bytes(7, 2 * SIZE as usize);
+    let at = START + 1_500_000;
+    let wal = switched(&disk, &wanted, at);
+    // Nothing is made before there is something to write.
+    assert!(!disk.exists(&file_of_2(4)).unwrap());
+    wal.append(at, &wanted[1_500_000..]).unwrap();
+    assert!(content(&wal) == wanted);
+    assert!(file_content(&disk, &file_of_2(4)) == wanted[SIZE as usize..]);
+    assert_eq!(len(&disk, 4), 1_500_000 - u64::from(SIZE));
+    let names: Vec<String> = wal.segments().into_iter().map(|s| s.name).collect();
+    assert_eq!(
+        names,
+        [
+            "000000010000000000000003",
+            "000000010000000000000004",
+            "000000020000000000000004"
+        ]
+    );
+    wal.sync().unwrap();
+    let history = history(&[(1, START), (2, at)]);
+    let again = WalStore::open(Arc::new(disk.crash(1)), dir(), SIZE, &history, START).unwrap();
+    assert!(content(&again) == wanted);
+    assert_eq!((again.timeline(), again.floor()), (2, at));
+    // Back to the switch point: the copy stays.
+    again.rewind(at).unwrap();
+    assert_eq!(again.end(), at);
+    assert!(matches!(
+        again.rewind(Lsn::new(at.get() - 1)),
+        Err(WalStoreError::CutOutside { floor, .. }) if floor == at
+    ));
+}
+
+#[test]
+fn a_timeline_that_begins_a_segment_copies_nothing() {
+    let disk = SimulatedDisk::new();
+    let wanted = bytes(8, SIZE as usize + 10);
+    let at = START + u64::from(SIZE);
+    let wal = switched(&disk, &wanted, at);
+    wal.append(at, &wanted[SIZE as usize..]).unwrap();
+    assert!(content(&wal) == wanted);
+    assert!(file_content(&disk, &file_of_2(4)) == wanted[SIZE as usize..]);
+    wal.rewind(at).unwrap();
+    assert!(!disk.exists(&file_of_2(4)).unwrap());
+}
+
+#[test]
+fn a_timeline_begins_only_where_the_wal_ends_durably() {
+    let wal = open(&SimulatedDisk::new(), START);
+    wal.append(START, &[1; 10]).unwrap();
+    for at in [START + 9, START + 10, START + 11] {
+        assert!(matches!(
+            wal.switch_timeline(2, at),
+            Err(WalStoreError::SwitchElsewhere { .. })
+        ));
+    }
+    wal.sync().unwrap();
+    wal.switch_timeline(2, START + 10).unwrap();
+}
+
+#[test]
+fn wal_of_a_timeline_behind_its_end_is_out_of_reach() {
+    let disk = SimulatedDisk::new();
+    let at = START + 100;
+    let wal = switched(&disk, &[1; 100], at);
+    wal.append(at, &[2; 50]).unwrap();
+    disk.create(&file(4)).unwrap();
+    let history = history(&[(1, START), (2, at)]);
+    let wal = WalStore::open(Arc::new(disk.clone()), dir(), SIZE, &history, START).unwrap();
+    assert_eq!(wal.end(), at + 50);
+    wal.append(at + 50, &[3; 10]).unwrap();
+    assert!(!disk.exists(&file(4)).unwrap());
+    assert_eq!(content(&wal)[95..105], [1, 1, 1, 1, 1, 2, 2, 2, 2, 2]);
 }
 
 /// One thread appends and now and then rewinds, one syncs, two read.

@@ -401,7 +401,11 @@ fn paths() -> TimelinePaths {
 
 fn open_wal(disk: &SimulatedDisk, start: Lsn) -> Result<WalStore, Ending> {
     let storage = Arc::new(disk.clone());
-    let wal = WalStore::open(storage, &paths().wal(), SEGMENT_SIZE, PG_TIMELINE, start)?;
+    let history = [HistoryEntry {
+        timeline: PG_TIMELINE,
+        start,
+    }];
+    let wal = WalStore::open(storage, &paths().wal(), SEGMENT_SIZE, &history, start)?;
     Ok(wal)
 }
 

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use pagecache::storage::{Access, Rng, SimulatedDisk, Storage};
 use pagecache::{Store, StoreConfig, StoreError, Timeline, WaitError};
-use walrecord::{BlockTag, Lsn, PageKey};
+use walrecord::{BlockTag, Lsn, PageKey, PgTimelineId, SegmentId};
 
 use crate::history::History;
+use crate::wal::SEGMENT_SIZE;
 use crate::world::{LIMIT, Outcome, TENANT, World, open, paths};
 
 /// A store with small layers and an imported timeline, whose history is behind the import yet to come.
@@ -29,8 +30,12 @@ const CONFIG: StoreConfig = StoreConfig {
 };
 
 fn scene(seed: u64) -> Scene {
+    scene_of(History::new(seed, 250), seed)
+}
+
+fn scene_of(history: History, seed: u64) -> Scene {
     let mut rng = Rng::new(seed);
-    let history = Arc::new(History::new(seed, 250));
+    let history = Arc::new(history);
     let mut world = World::new(&history, &mut rng);
     let disk = SimulatedDisk::new();
     let store = open(&disk, CONFIG).unwrap();
@@ -333,4 +338,85 @@ fn a_record_is_not_readable_before_its_padding_is_there() {
     scene.timeline.rewind(progress.written).unwrap();
     scene.send_all();
     scene.check().unwrap();
+}
+
+/// A timeline that has the WAL of a history with promotions up to the first of them.
+fn before_a_promotion(seed: u64) -> (Scene, PgTimelineId, Lsn) {
+    let scene = scene_of(History::promoted(seed, 250), seed);
+    let (next, at) = scene.world.history.switches[0];
+    scene.send(at).unwrap();
+    scene.timeline.wait_examined(LIMIT).unwrap();
+    (scene, next, at)
+}
+
+#[test]
+fn a_promotion_elsewhere_than_at_our_end_is_refused_with_both_places() {
+    let (scene, next, at) = before_a_promotion(24);
+    for elsewhere in [Lsn::new(at.get() - 8192), at + 8192] {
+        match scene.timeline.switch_pg_timeline(next, elsewhere, b"") {
+            Err(StoreError::SwitchElsewhere { to, at: there, end }) => {
+                assert_eq!((to, there, end), (next, elsewhere, at));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(
+        scene.timeline.switch_pg_timeline(1, at, b""),
+        Err(StoreError::SwitchBack { from: 1, to: 1 })
+    ));
+    assert_eq!(scene.timeline.info().pg_timeline, 1);
+}
+
+#[test]
+fn a_promotion_inside_a_record_is_refused_unless_a_page_begins_there() {
+    let (scene, next, at) = before_a_promotion(25);
+    let torn = at + 4;
+    scene.timeline.append(at, &[0x10, 0x27, 0, 0]).unwrap();
+    scene.timeline.wait_examined(LIMIT).unwrap();
+    match scene.timeline.switch_pg_timeline(next, torn, b"") {
+        Err(StoreError::SwitchInRecord { at, .. }) => assert_eq!(at, torn),
+        other => panic!("{other:?}"),
+    }
+    scene.timeline.rewind(at).unwrap();
+    scene.timeline.switch_pg_timeline(next, at, b"1").unwrap();
+    let file = scene.timeline.pg_history_file(next).unwrap();
+    assert_eq!(file.as_deref(), Some(&b"1"[..]));
+}
+
+#[test]
+fn wal_of_another_postgres_timeline_is_refused_before_it_is_kept() {
+    let (scene, next, at) = before_a_promotion(26);
+    let end = scene.end();
+    match scene.send(end) {
+        Err(StoreError::OtherPgTimeline {
+            found, expected, ..
+        }) => assert_eq!((found, expected), (next, 1)),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(scene.timeline.progress().written, at);
+}
+
+#[test]
+fn the_timeline_of_a_record_is_that_which_wrote_it() {
+    let (scene, next, at) = before_a_promotion(27);
+    scene.timeline.switch_pg_timeline(next, at, b"").unwrap();
+    assert_eq!(scene.timeline.pg_timeline_at(at), 1);
+    assert_eq!(scene.timeline.pg_timeline_at(at + 1), next);
+    assert_eq!(scene.timeline.rewind_floor(), at);
+}
+
+#[test]
+fn wal_that_a_timeline_was_begun_behind_may_not_be_cut_off() {
+    let (scene, next, at) = before_a_promotion(28);
+    scene.timeline.switch_pg_timeline(next, at, b"").unwrap();
+    scene.store.close();
+    let disk = scene.disk.kill();
+    let segment = SegmentId::of(1, Lsn::new(at.get() - 1), SEGMENT_SIZE);
+    let path = paths().wal().join(segment.file_name(SEGMENT_SIZE));
+    let file = disk.open(&path, Access::ReadWrite).unwrap();
+    file.set_len(file.len().unwrap() - 1).unwrap();
+    assert!(matches!(
+        open(&disk, CONFIG),
+        Err(StoreError::WalMissingBelowSwitch { switch, .. }) if switch == at
+    ));
 }

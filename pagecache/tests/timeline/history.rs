@@ -3,7 +3,8 @@
 use pagecache::storage::Rng;
 use walrecord::rmgr::xlog::CheckPoint;
 use walrecord::{
-    BlockTag, DecoderOptions, ForkNumber, Lsn, PgVersion, RelFileLocator, Rmgr, StreamDecoder,
+    BlockTag, DecoderOptions, ForkNumber, Lsn, PgTimelineId, PgVersion, RelFileLocator, Rmgr,
+    StreamDecoder,
 };
 
 use crate::model::{Files, Fork, States};
@@ -15,6 +16,10 @@ const COPY: u32 = 6;
 const MAX_RELATIONS: u64 = 5;
 const TUPLES_PER_PAGE: u16 = 30;
 
+/// Where servers are promoted, as parts of the whole: behind the import. The last two are near each other, often
+/// in one segment.
+const PROMOTIONS: [f64; 3] = [0.5, 0.8, 0.85];
+
 /// A history. The import happens in its first part, in which no database comes or goes.
 pub(crate) struct History {
     pub(crate) start: Lsn,
@@ -22,10 +27,22 @@ pub(crate) struct History {
     pub(crate) states: States,
     /// Where records start.
     pub(crate) starts: Vec<Lsn>,
+    /// Postgres timelines behind the first, with where they begin.
+    pub(crate) switches: Vec<(PgTimelineId, Lsn)>,
 }
 
 impl History {
+    /// A history on one Postgres timeline.
     pub(crate) fn new(seed: u64, records: usize) -> History {
+        History::with(seed, records, &[])
+    }
+
+    /// A history that goes through several Postgres timelines.
+    pub(crate) fn promoted(seed: u64, records: usize) -> History {
+        History::with(seed, records, &PROMOTIONS)
+    }
+
+    fn with(seed: u64, records: usize, promotions: &[f64]) -> History {
         let mut rng = Rng::new(seed);
         let start = Lsn::new(u64::from(SEGMENT_SIZE) * 7);
         let mut scribe = Scribe {
@@ -45,7 +62,15 @@ impl History {
         let mut states = States::default();
         let mut starts = Vec::new();
         states.push(start, &scribe.files);
+        let mut switches = Vec::new();
         for number in 0..records {
+            if promotions
+                .iter()
+                .any(|part| number == (records as f64 * part) as usize)
+            {
+                switches.push(scribe.promote(&mut rng));
+                states.push(scribe.writer.end(), &scribe.files);
+            }
             let record = scribe.some_record(&mut rng, number > records * 2 / 5);
             starts.push(scribe.write(&record));
             states.push(scribe.writer.end(), &scribe.files);
@@ -55,11 +80,29 @@ impl History {
             bytes: scribe.writer.bytes,
             states,
             starts,
+            switches,
         }
     }
 
     pub(crate) fn end(&self) -> Lsn {
         self.start + self.bytes.len() as u64
+    }
+
+    /// The timeline behind `timeline`, and where it begins.
+    pub(crate) fn after(&self, timeline: PgTimelineId) -> Option<(PgTimelineId, Lsn)> {
+        let mut later = self.switches.iter();
+        later.find(|(next, _)| *next > timeline).copied()
+    }
+
+    /// The history file of a timeline.
+    pub(crate) fn file(&self, timeline: PgTimelineId) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut parent = 1;
+        for (next, at) in self.switches.iter().filter(|(next, _)| *next <= timeline) {
+            file.extend_from_slice(format!("{parent}\t{at}\tpromoted\n").as_bytes());
+            parent = *next;
+        }
+        file
     }
 
     /// The bytes of `[from, to)`.
@@ -87,6 +130,27 @@ impl Scribe {
         let raw = self.decoder.next_record().expect("sound WAL");
         self.files.apply(&raw.expect("a whole record"));
         start
+    }
+
+    /// Ends the timeline: behind a record, or inside of one, which then never ends. Gives the next, and where it
+    /// begins.
+    fn promote(&mut self, rng: &mut Rng) -> (PgTimelineId, Lsn) {
+        let cut = rng.one_in(2).then(|| {
+            let message = NewRecord::new(Rmgr::LogicalMessage, 0, &[7; 9000]);
+            self.writer.write_cut(&message)
+        });
+        let (previous, at) = (self.writer.timeline, self.writer.end());
+        self.writer.timeline += 1 + rng.below(2) as u32;
+        if let Some(start) = cut {
+            let words = [start.get(), 700_000_000];
+            let main = words.map(u64::to_le_bytes).concat();
+            self.write(&NewRecord::new(Rmgr::Xlog, 0xD0, &main));
+        }
+        let mut main = 700_000_000_i64.to_le_bytes().to_vec();
+        main.extend_from_slice(&self.writer.timeline.to_le_bytes());
+        main.extend_from_slice(&previous.to_le_bytes());
+        self.write(&NewRecord::new(Rmgr::Xlog, 0x90, &main));
+        (self.writer.timeline, at)
     }
 
     fn mains(&self, db: u32) -> Vec<(RelFileLocator, usize)> {
@@ -121,7 +185,7 @@ impl Scribe {
             93..95 => {
                 let checkpoint = CheckPoint {
                     redo: self.writer.end(),
-                    this_tli: 1,
+                    this_tli: self.writer.timeline,
                     next_full_xid: u64::from(self.xid),
                     ..CheckPoint::default()
                 };

@@ -1,5 +1,5 @@
 //! The whole store against a model: random histories, imported fuzzily and streamed in random pieces, on
-//! a disk that loses power at random points, fills up, and rots.
+//! a disk that loses power at random points, fills up, and rots. Servers are promoted on the way.
 //!
 //! The model is what recovery does: records applied to files in order. A run is its seed, which a failure
 //! prints (threads make runs of one seed differ in detail). `PAGECACHE_TIMELINE_RUNS` sets the number
@@ -54,7 +54,10 @@ fn the_check_sees_directory_syncs_left_out() {
 
 fn histories() -> Vec<Arc<History>> {
     (1..=6)
-        .map(|seed| Arc::new(History::new(seed, 250)))
+        .map(|seed| match seed % 3 {
+            0 => Arc::new(History::new(seed, 250)),
+            _ => Arc::new(History::promoted(seed, 250)),
+        })
         .collect()
 }
 

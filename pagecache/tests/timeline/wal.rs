@@ -1,8 +1,8 @@
 //! Writes WAL of PostgreSQL 15 as a server does: records into pages, pages into segments.
 
 use walrecord::{
-    BlockTag, LONG_PAGE_HEADER_SIZE, Lsn, Page, PgVersion, RecordHeader, Rmgr, RmgrId,
-    SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE,
+    BlockTag, LONG_PAGE_HEADER_SIZE, Lsn, Page, PgTimelineId, PgVersion, RecordHeader, Rmgr,
+    RmgrId, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE,
 };
 
 pub(crate) const SEGMENT_SIZE: u32 = 1 << 20;
@@ -83,7 +83,10 @@ impl NewRecord {
 pub(crate) struct Writer {
     pub(crate) start: Lsn,
     pub(crate) bytes: Vec<u8>,
+    pub(crate) timeline: PgTimelineId,
     previous: Lsn,
+    /// The next page says that the record before it was abandoned.
+    overwrites: bool,
 }
 
 impl Writer {
@@ -92,7 +95,9 @@ impl Writer {
         Writer {
             start,
             bytes: Vec::new(),
+            timeline: 1,
             previous: Lsn::new(start.get() - 64),
+            overwrites: false,
         }
     }
 
@@ -121,15 +126,30 @@ impl Writer {
         start
     }
 
+    /// Writes a record and cuts it off where its first page ends. Gives its start.
+    ///
+    /// The record has to reach beyond that page.
+    pub(crate) fn write_cut(&mut self, record: &NewRecord) -> Lsn {
+        let (before, begin) = (self.previous, self.bytes.len());
+        let start = self.write(record);
+        let in_page = (start.page_start() - self.start) as usize + WAL_PAGE_SIZE;
+        assert!(in_page > begin && in_page < self.bytes.len());
+        self.bytes.truncate(in_page);
+        self.previous = before;
+        self.overwrites = true;
+        start
+    }
+
     /// Begins a page in which `left` bytes of an open record follow.
     fn page_header(&mut self, left: u32) {
         let at = self.end();
         let long = at.segment_offset(SEGMENT_SIZE) == 0;
-        let info = u16::from(left > 0) | if long { 2 } else { 0 };
+        let overwrites = std::mem::take(&mut self.overwrites);
+        let info = u16::from(left > 0) | if long { 2 } else { 0 } | if overwrites { 8 } else { 0 };
         let mut header = Vec::with_capacity(LONG_PAGE_HEADER_SIZE);
         header.extend_from_slice(&PgVersion::V15.wal_magic().to_le_bytes());
         header.extend_from_slice(&info.to_le_bytes());
-        header.extend_from_slice(&1_u32.to_le_bytes());
+        header.extend_from_slice(&self.timeline.to_le_bytes());
         header.extend_from_slice(&at.get().to_le_bytes());
         header.extend_from_slice(&left.to_le_bytes());
         header.resize(SHORT_PAGE_HEADER_SIZE, 0);

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use pagecache::storage::{Rng, SimulatedDisk, Storage};
+use pagecache::storage::{Access, Rng, SimulatedDisk, Storage};
 use pagecache::{
-    ControlState, ImportParams, ReadError, Store, StoreConfig, StoreError, Timeline, TimelinePaths,
-    remove_strays,
+    ControlState, ImportParams, Progress, ReadError, Store, StoreConfig, StoreError, Timeline,
+    TimelinePaths, remove_strays,
 };
 use slog::{Discard, Logger, o};
 use walrecord::rmgr::xlog::{CheckPoint, ParameterChange};
-use walrecord::{BlockTag, Lsn, PAGE_SIZE, PageKey, SlruKind, TenantId, TimelineId};
+use walrecord::{
+    BlockTag, Lsn, PAGE_SIZE, PageKey, PgTimelineId, SegmentId, SlruKind, TenantId, TimelineId,
+};
 use walredo::clear_checksum;
 
 use crate::history::History;
@@ -41,6 +43,8 @@ pub(crate) struct World {
     pub(crate) imported: bool,
     /// The highest position that was said to be durable.
     pub(crate) synced: Lsn,
+    /// The newest Postgres timeline that was said to be followed.
+    pub(crate) followed: PgTimelineId,
 }
 
 pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
@@ -72,6 +76,7 @@ impl World {
             import: (history.starts[start as usize], lsns[stop as usize]),
             imported: false,
             synced: Lsn::INVALID,
+            followed: 1,
         }
     }
 
@@ -185,16 +190,43 @@ impl World {
 
     /// What a receiver does at each connect: settles where the WAL ends, and gives that place.
     pub(crate) fn settle(&self, timeline: &Timeline) -> Result<Lsn, StoreError> {
-        let progress = timeline
-            .wait_examined(LIMIT)
-            .map_err(|error| StoreError::BadRecord {
-                start: Lsn::INVALID,
-                end: Lsn::INVALID,
-                source: Box::new(error),
-            })?;
+        let progress = examined(timeline)?;
         let to = progress.last_record.max(progress.written.min(self.synced));
+        let to = to.max(timeline.rewind_floor());
         timeline.rewind(to)?;
         Ok(to)
+    }
+
+    /// Sends the history up to `to`, over to other Postgres timelines where it does.
+    pub(crate) fn feed(
+        &mut self,
+        timeline: &Timeline,
+        to: Lsn,
+        rng: &mut Rng,
+    ) -> Result<(), StoreError> {
+        let history = Arc::clone(&self.history);
+        loop {
+            let at = timeline.progress().written;
+            let next = history.after(timeline.info().pg_timeline);
+            if let Some((next, switch)) = next.filter(|(_, switch)| *switch == at) {
+                if at.page_offset() > 0 && rng.one_in(2) {
+                    // What the old server wrote of a record that the new one never had.
+                    let torn = [&[0x10, 0x27, 0, 0], &[9; 15][..rng.below(15) as usize]].concat();
+                    timeline.append(at, &torn)?;
+                    examined(timeline)?;
+                    timeline.rewind(switch)?;
+                }
+                examined(timeline)?;
+                timeline.switch_pg_timeline(next, switch, &history.file(next))?;
+                self.followed = next;
+                continue;
+            }
+            let end = next.map_or(to, |(_, switch)| switch.min(to));
+            if at >= end {
+                return Ok(());
+            }
+            timeline.append(at, history.wal(at, end))?;
+        }
     }
 
     /// Works until `steps` are done or the disk stops.
@@ -217,7 +249,7 @@ impl World {
             match rng.below(20) {
                 0..13 => {
                     let to = (at + rng.between(1, 4000)).min(self.history.end());
-                    timeline.append(at, self.history.wal(at, to))?;
+                    self.feed(&timeline, to, rng)?;
                 }
                 13..16 => self.note_synced(&timeline),
                 16..18 => {
@@ -253,7 +285,8 @@ impl World {
             return Err(format!("WAL ends at {to}, {} was acknowledged", self.synced).into());
         }
         self.check_wal(&timeline, to)?;
-        timeline.append(to, self.history.wal(to, self.history.end()))?;
+        self.check_timelines(&timeline)?;
+        world.feed(&timeline, self.history.end(), rng)?;
         timeline.wait_for(self.history.end(), LIMIT)?;
         let lsns: Vec<Lsn> = self.history.states.lsns().collect();
         for _ in 0..3 {
@@ -261,6 +294,7 @@ impl World {
             self.check_at(&timeline, lsn.max(self.import.1))?;
         }
         self.check_at(&timeline, self.history.end())?;
+        self.check_segments(disk)?;
         store.close();
         drop(store);
         let strays = remove_strays(disk)?;
@@ -277,6 +311,55 @@ impl World {
         let read = timeline.read_wal(start, &mut found)?;
         if read != found.len() || found != self.history.wal(start, to) {
             return Err(format!("WAL below {to} is not what was sent").into());
+        }
+        Ok(())
+    }
+
+    /// The Postgres timelines that are followed are those of the history, and all that were said to be.
+    fn check_timelines(&self, timeline: &Timeline) -> Outcome<()> {
+        let found = timeline.pg_history();
+        let expected = [(1, timeline.wal_start())];
+        let expected = expected.iter().chain(&self.history.switches);
+        let fits = found
+            .iter()
+            .zip(expected)
+            .all(|(found, expected)| (found.timeline, found.start) == *expected);
+        let last = found.last().map_or(0, |entry| entry.timeline);
+        if !fits || last < self.followed {
+            let followed = self.followed;
+            return Err(format!("timelines {found:?}, {followed} was followed").into());
+        }
+        for entry in &found[1..] {
+            let file = timeline.pg_history_file(entry.timeline)?;
+            if file != Some(self.history.file(entry.timeline)) {
+                return Err(format!("history file of {}: {file:?}", entry.timeline).into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The files are those that `pg_wal` would have: each timeline's hold its WAL whole, the first of one that
+    /// begins in a segment begins with what the timelines before have there.
+    fn check_segments(&self, disk: &SimulatedDisk) -> Outcome<()> {
+        let start = self.import.0.segment_start(SEGMENT_SIZE);
+        let mut timelines = vec![(1, start)];
+        timelines.extend(&self.history.switches);
+        timelines.push((0, self.history.end()));
+        for pair in timelines.windows(2) {
+            let ((timeline, begin), (_, end)) = (pair[0], pair[1]);
+            let mut at = begin.segment_start(SEGMENT_SIZE);
+            while at < end {
+                let name = SegmentId::of(timeline, at, SEGMENT_SIZE).file_name(SEGMENT_SIZE);
+                let to = (at + u64::from(SEGMENT_SIZE)).min(end);
+                let file = disk.open(&paths().wal().join(&name), Access::Read)?;
+                let mut found = vec![0; file.len()? as usize];
+                file.read_exact_at(&mut found, 0)?;
+                if found != self.history.wal(at, to) {
+                    let length = found.len();
+                    return Err(format!("{name}: {length} bytes, not those up to {to}").into());
+                }
+                at = to;
+            }
         }
         Ok(())
     }
@@ -322,6 +405,17 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Waits until all WAL was looked at.
+fn examined(timeline: &Timeline) -> Result<Progress, StoreError> {
+    timeline
+        .wait_examined(LIMIT)
+        .map_err(|error| StoreError::BadRecord {
+            start: Lsn::INVALID,
+            end: Lsn::INVALID,
+            source: Box::new(error),
+        })
 }
 
 fn slru_segments(files: &Files) -> BTreeMap<u32, Vec<Arc<walrecord::Page>>> {

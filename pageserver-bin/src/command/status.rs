@@ -32,8 +32,12 @@ pub fn status(args: &Status) -> Result<()> {
 
 fn show(timeline: &TimelineStatus) {
     answer(&format!(
-        "timeline {} ({}) of tenant {}, PostgreSQL {}",
-        timeline.name, timeline.timeline_id, timeline.tenant_id, timeline.pg_version
+        "timeline {} ({}) of tenant {}, PostgreSQL {} on its timeline {}",
+        timeline.name,
+        timeline.timeline_id,
+        timeline.tenant_id,
+        timeline.pg_version,
+        timeline.pg_timeline
     ));
     let remote = timeline
         .remote_consistent_lsn

@@ -100,12 +100,16 @@ fn drop_slot(import: &LiveImport, log: &Logger) {
 fn import_with_slot(
     store: &Store,
     import: &LiveImport,
-    (connection, primary): (Connection, &Primary),
+    (mut connection, primary): (Connection, &Primary),
     stop: &Stop,
     on_progress: impl FnMut(BackupProgress) + Send + 'static,
     log: &Logger,
 ) -> Result<Timeline> {
     let _watch = Watch::start(stop, connection.interrupt_handle()?)?;
+    let history = match primary.identity.timeline {
+        0..=1 => None,
+        timeline => Some(connection.timeline_history(timeline)?),
+    };
     let mut backup = BaseBackup::start(connection, primary.version, &BackupOptions::default())?;
     backup.on_progress(on_progress);
     let start = backup.start_info().clone();
@@ -126,6 +130,10 @@ fn import_with_slot(
         data_checksums: primary.data_checksums,
     };
     let mut writer = store.begin_import(params)?;
+    if let Some(history) = history.filter(|history| history.timeline == start.timeline) {
+        let timeline = writer.timeline();
+        timeline.keep_pg_history_file(history.timeline, &history.content)?;
+    }
     let streaming = Streaming::start(&writer, import, log)?;
     let result = receive(&mut writer, backup, import, primary, log);
     let result = result.and_then(|end| {

@@ -49,6 +49,11 @@ impl BaseBackup {
         self.home.path().join("data")
     }
 
+    /// The directory that holds it, which is no longer removed with this value.
+    pub(super) fn into_home(self) -> Scratch {
+        self.home
+    }
+
     /// Where replay of it has to start.
     pub fn start_lsn(&self) -> Lsn {
         self.start

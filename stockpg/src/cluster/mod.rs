@@ -114,6 +114,37 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Makes a standby of a running server: from a base backup, with WAL by streaming. It archives to the same
+    /// place once it is promoted.
+    ///
+    /// # Errors
+    /// If the backup fails or the standby does not come up.
+    pub fn standby_of(primary: &Cluster) -> Result<Cluster> {
+        let home = primary.base_backup()?.into_home();
+        fs::write(home.path().join("data/standby.signal"), "")?;
+        primary.install.user().own(home.path())?;
+        let conninfo = format!("primary_conninfo={}", primary.address.conninfo("postgres"));
+        let settings = [&conninfo, "hot_standby=on", "allow_in_place_tablespaces=on"];
+        let mut standby = Cluster::open_in(&primary.install, home, &settings)?;
+        standby.archive.clone_from(&primary.archive);
+        Ok(standby)
+    }
+
+    /// Promotes a standby, and waits until it takes writes.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn promote(&self) -> Result<()> {
+        let promoted: bool = self
+            .client("postgres")?
+            .query_one("SELECT pg_promote(true, 120)", &[])?
+            .get(0);
+        if !promoted {
+            bail!("{}", self.failure("promoting it"));
+        }
+        Ok(())
+    }
+
     fn stopped(
         install: &PgInstall,
         data_dir: &Path,

@@ -28,6 +28,14 @@ pub struct Recovery {
     backup: BackupSource,
     archive: PathBuf,
     parent: Option<PathBuf>,
+    timeline: TargetTimeline,
+}
+
+/// Which of the archive's timelines recovery follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TargetTimeline {
+    Current,
+    Latest,
 }
 
 /// What recovery does at its target.
@@ -46,7 +54,15 @@ impl Recovery {
             backup,
             archive: archive.to_owned(),
             parent: None,
+            timeline: TargetTimeline::Current,
         }
+    }
+
+    /// Follows promotions: to the newest timeline whose history file is in the archive.
+    #[must_use]
+    pub fn latest_timeline(mut self) -> Recovery {
+        self.timeline = TargetTimeline::Latest;
+        self
     }
 
     /// Puts the recovered directories under `parent` instead of where temporary files live.
@@ -149,7 +165,10 @@ impl Recovery {
             // Stops before the first record that starts at or behind the target, so that exactly those that
             // end at or before it are applied (xlogrecovery.c, recoveryStopsBefore).
             "recovery_target_inclusive=false".to_owned(),
-            "recovery_target_timeline=current".to_owned(),
+            match self.timeline {
+                TargetTimeline::Current => "recovery_target_timeline=current".to_owned(),
+                TargetTimeline::Latest => "recovery_target_timeline=latest".to_owned(),
+            },
             format!(
                 "recovery_target_action={}",
                 if promote { "promote" } else { "shutdown" }

@@ -184,6 +184,13 @@ impl Workload {
         Ok(workload)
     }
 
+    /// The same workload, from now on on a server that took the place of the first.
+    #[must_use]
+    pub fn moved_to(mut self, cluster: &Cluster) -> Workload {
+        self.address = cluster.address().clone();
+        self
+    }
+
     /// All phases, in the order of a first run.
     pub fn phases() -> &'static [Phase] {
         &PHASES

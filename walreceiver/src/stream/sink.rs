@@ -106,7 +106,9 @@ pub trait WalSink: Send {
     /// [`held`](WalSink::held) then says.
     fn write(&mut self, lsn: Lsn, bytes: &[u8]) -> Result<(), SinkError>;
 
-    /// Goes over to the next Postgres timeline at `switch.at`, where exactly the store's file ends.
+    /// Goes over to the next Postgres timeline at `switch.at`, where exactly the store's file ends. May be the
+    /// first call of a connection, without a [`rewind`](WalSink::rewind) before: a server that has nothing more
+    /// to send of the old timeline names the next at once.
     ///
     /// # Errors
     /// As [`write`](WalSink::write).
