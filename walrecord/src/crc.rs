@@ -45,7 +45,7 @@ mod tests {
 
     #[test]
     fn sums_of_any_length_from_any_start_are_the_same_as_those_of_the_table() {
-        let bytes: Vec<u8> = (0..3000u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..3000u32).map(|i| ((i * i) >> 3) as u8).collect();
         for length in (0..64).chain([767, 768, 769, 2900]) {
             for start in 0..9 {
                 let part = &bytes[start..start + length];

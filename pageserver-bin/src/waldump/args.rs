@@ -113,7 +113,7 @@ impl Waldump {
         Ok(Filter {
             // In 14 the last one counts.
             rmgrs: match version {
-                PgVersion::V14 => rmgrs.last().into_iter().collect(),
+                PgVersion::V14 => rmgrs.next_back().into_iter().collect(),
                 _ => rmgrs.collect(),
             },
             xid: self.xid,

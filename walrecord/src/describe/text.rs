@@ -271,7 +271,7 @@ impl Text {
 /// then quarters, then digits, all of a level at once.
 #[inline]
 const fn eight_digits(value: u64) -> u64 {
-    let halves = value / 10_000 | (value % 10_000) << 32;
+    let halves = (value / 10_000) | ((value % 10_000) << 32);
     // Division by 100, exact up to 9999.
     let high = (halves * 10_486) >> 20 & 0x0000_007F_0000_007F;
     let pairs = high | (halves - 100 * high) << 16;
