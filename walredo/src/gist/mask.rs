@@ -2,11 +2,14 @@
 
 use walrecord::{Lsn, Page};
 
-use super::opaque::{self, FOLLOW_RIGHT, HAS_GARBAGE, LEAF};
+use super::opaque::{self, FOLLOW_RIGHT, HAS_GARBAGE, LEAF, TUPLES_DELETED};
 use crate::mask::{mask_hints, mask_item_flags};
 
 /// Masks hints in the header, dead line pointers of leaves, and what the primary changes after it
 /// has logged the end of a split.
+///
+/// More than Postgres masks is the mark of pages that lost tuples: redo of DELETE makes it, the
+/// primary (`gistprunepage`, gist.c) does not. Stock recovery stops there as "inconsistent".
 pub(crate) fn mask(page: &mut Page) {
     mask_hints(page);
     let Ok(flags) = opaque::flags(page) else {
@@ -17,5 +20,5 @@ pub(crate) fn mask(page: &mut Page) {
     }
     // The special area exists: its flags were read.
     let _ = opaque::set_nsn(page, Lsn::INVALID);
-    let _ = opaque::clear_flags(page, FOLLOW_RIGHT | HAS_GARBAGE);
+    let _ = opaque::clear_flags(page, FOLLOW_RIGHT | HAS_GARBAGE | TUPLES_DELETED);
 }

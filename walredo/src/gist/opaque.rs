@@ -15,7 +15,7 @@ const FLAGS: usize = RIGHT_LINK + 4;
 const PAGE_ID: usize = FLAGS + 2;
 
 /// What the special area ends with (`GIST_PAGE_ID`).
-const GIST_PAGE_ID: u16 = 0xFF81;
+pub(super) const GIST_PAGE_ID: u16 = 0xFF81;
 
 /// A leaf page (`F_LEAF`).
 pub(super) const LEAF: u16 = 1 << 0;
