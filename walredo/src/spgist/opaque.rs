@@ -14,7 +14,7 @@ const PLACEHOLDERS: usize = REDIRECTIONS + 2;
 const PAGE_ID: usize = PLACEHOLDERS + 2;
 
 /// What the special area ends with (`SPGIST_PAGE_ID`).
-const SPGIST_PAGE_ID: u16 = 0xFF82;
+pub(super) const SPGIST_PAGE_ID: u16 = 0xFF82;
 
 /// A page of leaf tuples (`SPGIST_LEAF`).
 const LEAF: u16 = 1 << 2;
