@@ -115,7 +115,13 @@ impl RecordBuilder {
     /// The record's bytes, for [`parse`].
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = self.headers.clone();
-        body.extend_from_slice(&[255, self.main.len() as u8]);
+        match u8::try_from(self.main.len()) {
+            Ok(length) => body.extend_from_slice(&[255, length]),
+            Err(_) => {
+                body.push(254);
+                body.extend_from_slice(&(self.main.len() as u32).to_le_bytes());
+            }
+        }
         body.extend_from_slice(&self.payload);
         body.extend_from_slice(&self.main);
         let mut out = ((24 + body.len()) as u32).to_le_bytes().to_vec();

@@ -528,17 +528,20 @@ fn redirections_become_placeholders_that_keep_their_transaction_and_the_last_one
 #[test]
 fn lists_that_name_a_tuple_twice_or_too_many_are_refused() {
     let old: Vec<_> = (1..=5).map(|key| leaf(key, 0)).collect();
-    for (placeholders, count) in [
-        (u16s(&[2, 2, 3]), 3),
-        (u16s(&[0, 2, 3]), 3),
-        (u16s(&[1; 409]), 409),
-    ] {
-        let main_data = [u16s(&[0, count, 0, 0]), u32s(&NORMAL), placeholders].concat();
-        let main_data = &main_data[..main_data.len().min(255)];
-        let record =
-            RecordBuilder::new(Rmgr::SpGist, VACUUM_LEAF, main_data).block(0, 0, main(7), &[]);
-        refused(page_of(Level::Leaf, &old), &record, 7);
-    }
+    let burial = |placeholders: &[u16]| {
+        let counts = u16s(&[0, placeholders.len() as u16, 0, 0]);
+        let main_data = [counts, u32s(&NORMAL), u16s(placeholders)].concat();
+        let record = RecordBuilder::new(Rmgr::SpGist, VACUUM_LEAF, &main_data);
+        refused(
+            page_of(Level::Leaf, &old),
+            &record.block(0, 0, main(7), &[]),
+            7,
+        )
+    };
+    assert_eq!(burial(&[2, 3, 2]), Fault::Offset { offset: 2, max: 5 });
+    assert_eq!(burial(&[2, 3, 0]), Fault::Offset { offset: 0, max: 5 });
+    let fault = burial(&[1; 409]);
+    assert!(matches!(fault, Fault::Value { found: 409, .. }), "{fault}");
 }
 
 #[test]
