@@ -17,10 +17,7 @@ pub(super) fn update(
     data: PageUpdateData<'_>,
 ) -> Result<(), Fault> {
     let PageUpdateData { deleted, inserted } = data;
-    let mut tuples = inserted;
-    if let (1, Some(offset), Some(tuple), None) =
-        (deleted.len(), deleted.get(0), tuples.next(), tuples.next())
-    {
+    if let (Some(offset), Some(tuple)) = (sole(deleted.iter()), sole(inserted)) {
         return overwrite_item(page, offset, tuple);
     }
     if !deleted.is_empty() {
@@ -41,4 +38,10 @@ pub(super) fn append<'a>(
         add_item(page, max_offset(page) + 1, tuple, Placement::Shift)?;
     }
     Ok(())
+}
+
+/// The only item, if there is one and no other.
+fn sole<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    let first = items.next();
+    first.filter(|_| items.next().is_none())
 }

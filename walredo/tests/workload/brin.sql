@@ -6,7 +6,7 @@ CREATE TABLE wide (id int, pad text) WITH (autovacuum_enabled = off, fillfactor 
 CREATE INDEX wide_id ON wide USING brin (id) WITH (pages_per_range = 1);
 INSERT INTO wide SELECT i, repeat('x', 1500) FROM generate_series(1, 1500) i;
 SELECT brin_summarize_new_values('wide_id');
-INSERT INTO wide SELECT i, repeat('x', 1500) FROM generate_series(1, 3500) i;
+INSERT INTO wide SELECT i, repeat('x', 1500) FROM generate_series(1, 1700) i;
 VACUUM wide;
 UPDATE wide SET id = -id WHERE id % 5 = 0;
 SELECT brin_desummarize_range('wide_id', i) FROM generate_series(0, 4000, 3) i;
@@ -18,7 +18,7 @@ SELECT brin_summarize_new_values('wide_id');
 -- Summaries of text that grow until they leave their page.
 CREATE TABLE grow (t text, id int) WITH (autovacuum_enabled = off);
 CREATE INDEX grow_t ON grow USING brin (t) WITH (pages_per_range = 1, autosummarize = on);
-INSERT INTO grow SELECT 'm', i FROM generate_series(1, 40000) i;
+INSERT INTO grow SELECT 'm', i FROM generate_series(1, 12000) i;
 SELECT brin_summarize_new_values('grow_t');
 SELECT format('UPDATE grow SET t = repeat(%L, %s) WHERE id %% 997 = %s', CASE WHEN r % 2 = 0 THEN 'a' ELSE 'z' END, r * 60, r)
 FROM generate_series(1, 20) r
@@ -38,7 +38,7 @@ CREATE INDEX kinds_multi ON kinds USING brin (i int4_minmax_multi_ops (values_pe
 INSERT INTO kinds SELECT CASE WHEN k % 9 > 0 THEN k * 7919 % 10007 END, k * 0.5,
     CASE WHEN k % 5 > 0 THEN ('10.0.' || k % 256 || '.' || k % 255)::inet END, int4range(k, k + 9),
     md5(k::text)::uuid, timestamptz '2020-01-01 00:00Z' + k * interval '1 minute'
-  FROM generate_series(1, 10000) k;
+  FROM generate_series(1, 4000) k;
 SELECT brin_summarize_new_values('kinds_all');
 SELECT brin_summarize_new_values('kinds_multi');
 UPDATE kinds SET i = i + 100000, n = n + 1000, u = md5(i::text)::uuid WHERE i % 13 = 0;

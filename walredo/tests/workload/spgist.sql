@@ -5,11 +5,11 @@
 CREATE TABLE places (p point, id int) WITH (autovacuum_enabled = off);
 CREATE INDEX places_quad ON places USING spgist (p) INCLUDE (id);
 CREATE INDEX places_kd ON places USING spgist (p kd_point_ops);
-INSERT INTO places SELECT point(i * 7919 % 10007, i * 104729 % 10009), i FROM generate_series(1, 15000) i;
+INSERT INTO places SELECT point(i * 7919 % 10007, i * 104729 % 10009), i FROM generate_series(1, 6000) i;
 INSERT INTO places SELECT NULL, i FROM generate_series(1, 3000) i;
 DELETE FROM places WHERE id % 3 = 0;
 VACUUM places;
-INSERT INTO places SELECT point(i % 101, i % 103), i FROM generate_series(1, 8000) i;
+INSERT INTO places SELECT point(i % 101, i % 103), i FROM generate_series(1, 3000) i;
 DELETE FROM places WHERE id % 7 < 5;
 VACUUM places;
 INSERT INTO places SELECT point(5, 5), i FROM generate_series(1, 3000) i;
@@ -37,15 +37,15 @@ INSERT INTO words SELECT repeat('long prefix ', 20) || i, i FROM generate_series
 INSERT INTO words SELECT repeat('long prefix ', 20 - i % 20) || chr(97 + i % 26) || i, i
   FROM generate_series(1, 3000) i;
 INSERT INTO words SELECT chr(33 + i % 90) || chr(33 + i * 7 % 90) || chr(33 + i * 31 % 90) || i % 50, i
-  FROM generate_series(1, 20000) i;
+  FROM generate_series(1, 8000) i;
 INSERT INTO words SELECT chr(1000 + i % 900) || chr(2000 + i * 7 % 900) || repeat('x', i % 300), i
-  FROM generate_series(1, 10000) i;
+  FROM generate_series(1, 4000) i;
 DELETE FROM words WHERE id % 4 = 1;
 VACUUM words;
-INSERT INTO words SELECT md5(i::text), i FROM generate_series(1, 10000) i;
+INSERT INTO words SELECT md5(i::text), i FROM generate_series(1, 4000) i;
 DELETE FROM words WHERE id % 4 = 2;
 VACUUM words;
-INSERT INTO words SELECT repeat(md5((i % 100)::text), 3) || chr(300 + i % 2000), i FROM generate_series(1, 10000) i;
+INSERT INTO words SELECT repeat(md5((i % 100)::text), 3) || chr(300 + i % 2000), i FROM generate_series(1, 4000) i;
 DELETE FROM words WHERE length(w) > 90;
 VACUUM words;
 INSERT INTO words SELECT NULL, i FROM generate_series(1, 500) i;
@@ -59,22 +59,22 @@ CREATE INDEX hosts_b ON hosts USING spgist (b);
 INSERT INTO hosts SELECT ('10.' || i % 200 || '.' || i * 7 % 256 || '.' || i * 31 % 256 || '/' || 20 + i % 13)::inet,
     CASE WHEN i % 50 = 0 THEN 'empty' ELSE int4range(i % 1000, i % 1000 + i % 77) END,
     box(point(i % 313, i % 777), point(i % 313 + i % 9, i % 777 + 3))
-  FROM generate_series(1, 8000) i;
+  FROM generate_series(1, 3000) i;
 UPDATE hosts SET a = a + 65536, r = int4range(lower(r), upper(r) + 5) WHERE lower(r) % 3 = 0;
 DELETE FROM hosts WHERE floor((b[0])[0])::int % 2 = 1;
 VACUUM hosts;
 INSERT INTO hosts SELECT ('fe80::' || to_hex(i % 5000))::inet, int4range(-i, i), box(point(0, 0), point(i, i))
-  FROM generate_series(1, 5000) i;
+  FROM generate_series(1, 2000) i;
 
 -- Vacuum between insertions: dead heads of lists, tuples that take their place, redirections that go once
 -- no transaction may need them.
 CREATE TABLE dwindling (p point, t text, id int) WITH (autovacuum_enabled = off);
 CREATE INDEX dwindling_p ON dwindling USING spgist (p);
 CREATE INDEX dwindling_t ON dwindling USING spgist (t);
-INSERT INTO dwindling SELECT point(i % 50, i % 60), 'k' || i % 300, i FROM generate_series(1, 4000) i;
+INSERT INTO dwindling SELECT point(i % 50, i % 60), 'k' || i % 300, i FROM generate_series(1, 2000) i;
 SELECT format('DELETE FROM dwindling WHERE (id * 7919 + %s) %% 3 = 0', r), 'VACUUM dwindling',
   format('INSERT INTO dwindling SELECT point((i * %s) %% 71, i %% 13), ''k'' || (i * %s) %% 500, i
-    FROM generate_series(1, 1500) i', r, r),
+    FROM generate_series(1, 700) i', r, r),
   'SELECT txid_current()'
 FROM generate_series(1, 15) r
 \gexec
