@@ -43,4 +43,17 @@ impl RedoRules {
     pub const fn repair_truncates_line_pointers(&self) -> bool {
         !matches!(self.version, PgVersion::V14)
     }
+
+    /// GiST pages are marked when tuples are deleted from them (`F_TUPLES_DELETED`, access/gist.h).
+    /// No release reads the mark. 15.20 and what was released with it stopped making it.
+    pub const fn gist_marks_deleted_tuples(&self) -> bool {
+        self.minor
+            < match self.version {
+                PgVersion::V14 => 25,
+                PgVersion::V15 => 20,
+                PgVersion::V16 => 16,
+                PgVersion::V17 => 12,
+                PgVersion::V18 => 7,
+            }
+    }
 }

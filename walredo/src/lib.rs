@@ -13,7 +13,7 @@
 //!   names page, record and what was found; never a panic.
 //! - One module per resource manager, on shared page primitives; what they have in common (images,
 //!   initialisation, the `pd_lsn` test) is in one place. Implemented: XLOG, Heap, Heap2, Btree,
-//!   Sequence, Generic, and the status logs (SLRUs) behind Transaction, CLOG, MultiXact and CommitTs.
+//!   Gist, SPGist, BRIN, Sequence, Generic, and the status logs (SLRUs) behind Transaction, CLOG, MultiXact and CommitTs.
 //!   Pages of other resource managers are [`RedoError::Unsupported`], unless a record replaces them whole.
 //! - [`Verifier`] replays WAL written with `wal_consistency_checking` and compares; [`mask()`] is for
 //!   it alone.
@@ -42,10 +42,12 @@
 
 #![forbid(unsafe_code)]
 
+mod brin;
 mod btree;
 mod checksum;
 mod error;
 mod generic;
+mod gist;
 mod heap;
 mod heap2;
 mod mask;
@@ -53,6 +55,7 @@ mod page;
 mod redo;
 mod sequence;
 mod slru;
+mod spgist;
 #[cfg(test)]
 mod testing;
 mod tuple;

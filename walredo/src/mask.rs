@@ -4,9 +4,9 @@
 
 use walrecord::{BlockTag, ForkNumber, Lsn, Page, Rmgr};
 
-use crate::btree;
 use crate::page::{self, ItemFlag};
 use crate::tuple::{self, Tid, TupleHeader};
+use crate::{brin, btree, gist};
 
 /// Overwrites in `page`, a page of `tag` that a record of `rmgr` changed, everything that may
 /// differ between primary and redo. Two masked versions of one page are equal or one is wrong.
@@ -22,6 +22,9 @@ pub fn mask(page: &mut Page, tag: &BlockTag, rmgr: Rmgr) {
         (_, ForkNumber::Vm | ForkNumber::Fsm) => return,
         (Rmgr::Heap | Rmgr::Heap2, _) => mask_heap(page, tag),
         (Rmgr::Btree, _) => btree::mask(page),
+        (Rmgr::Gist, _) => gist::mask(page),
+        (Rmgr::SpGist, _) => mask_hints(page),
+        (Rmgr::Brin, _) if brin::mask(page) == brin::Hole::IsContent => return,
         _ => {}
     }
     mask_hole(page);

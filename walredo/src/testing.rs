@@ -1,8 +1,12 @@
 //! What unit tests share: records built field by field, and a small random generator.
 
 use walrecord::{
-    BlockTag, ForkNumber, Lsn, Page, PgVersion, Record, RedoRules, RelFileLocator, Rmgr,
+    BlockTag, ForkNumber, Lsn, Page, PageKey, PgVersion, Record, RedoRules, RelFileLocator, Rmgr,
 };
+
+use crate::error::{Fault, RedoError};
+use crate::page::{HEADER_SIZE, item_range, max_offset, page_lsn, special};
+use crate::redo::{Applied, redo};
 
 /// The rule set of the server that the expected bytes in tests come from.
 pub(crate) const RULES: RedoRules = RedoRules {
@@ -111,7 +115,13 @@ impl RecordBuilder {
     /// The record's bytes, for [`parse`].
     pub(crate) fn bytes(&self) -> Vec<u8> {
         let mut body = self.headers.clone();
-        body.extend_from_slice(&[255, self.main.len() as u8]);
+        match u8::try_from(self.main.len()) {
+            Ok(length) => body.extend_from_slice(&[255, length]),
+            Err(_) => {
+                body.push(254);
+                body.extend_from_slice(&(self.main.len() as u32).to_le_bytes());
+            }
+        }
         body.extend_from_slice(&self.payload);
         body.extend_from_slice(&self.main);
         let mut out = ((24 + body.len()) as u32).to_le_bytes().to_vec();
@@ -127,4 +137,73 @@ impl RecordBuilder {
 pub(crate) fn parse(bytes: &[u8]) -> Record<'_> {
     Record::parse(PgVersion::V15, Lsn::new(END.get() - 0x100), END, bytes)
         .expect("tests build sound records")
+}
+
+/// Applies a record of 15 to block `block` of [`tag`]'s main fork and returns what becomes of `page`.
+pub(crate) fn applied(mut page: Page, builder: &RecordBuilder, block: u32) -> Page {
+    let key = PageKey::Block(tag(ForkNumber::Main, block));
+    let result = redo(&mut page, &parse(&builder.bytes()), &key, &RULES);
+    assert_eq!(result, Ok(Applied::Changed));
+    assert_eq!(page_lsn(&page), END);
+    page
+}
+
+/// Applies a record of 15 that must not fit its page, and returns why.
+pub(crate) fn refused(mut page: Page, builder: &RecordBuilder, block: u32) -> Fault {
+    let key = PageKey::Block(tag(ForkNumber::Main, block));
+    match redo(&mut page, &parse(&builder.bytes()), &key, &RULES) {
+        Err(RedoError::Mismatch { fault, .. }) => fault,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The items of a page in the order of their line pointers.
+pub(crate) fn items(page: &Page) -> Vec<Vec<u8>> {
+    let range = |n| item_range(page, n).expect("tests look at sound pages");
+    (1..=max_offset(page))
+        .map(|n| page[range(n)].to_vec())
+        .collect()
+}
+
+/// Bytes of 16-bit fields.
+pub(crate) fn u16s(values: &[u16]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Bytes of 32-bit fields.
+pub(crate) fn u32s(values: &[u32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// Applies records to pages that they fit, some bytes of either changed, and returns how often redo
+/// refused. Each case is a page, a record, and the page's block. What matters is that redo returns.
+pub(crate) fn refusals_of_damaged(cases: &[(Page, RecordBuilder, u32)], rounds: usize) -> usize {
+    let mut random = Random::new(rounds as u64);
+    let mut refused = 0;
+    for round in 0..rounds {
+        let (page, builder, block) = &cases[round % cases.len()];
+        let (mut page, mut bytes) = (*page, builder.bytes());
+        let items_at = page.len() - 400;
+        for _ in 0..random.below(4) {
+            let at = match random.below(4) {
+                0 => 8 + random.below(HEADER_SIZE),
+                1 => HEADER_SIZE + random.below(60),
+                2 => items_at + random.below(400),
+                _ => usize::from(special(&page)).min(8176) + random.below(16),
+            };
+            page[at] = random.below(256) as u8;
+        }
+        for _ in 0..random.below(4) {
+            // Behind the record's header: block headers, their data, main data.
+            let at = 24 + random.below(bytes.len() - 24);
+            bytes[at] = random.below(256) as u8;
+        }
+        let version = PgVersion::ALL[random.below(PgVersion::ALL.len())];
+        let Ok(record) = Record::parse(version, Lsn::new(8), END, &bytes) else {
+            continue;
+        };
+        let key = PageKey::Block(tag(ForkNumber::Main, *block));
+        refused += usize::from(redo(&mut page, &record, &key, &RULES).is_err());
+    }
+    refused
 }

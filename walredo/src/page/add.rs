@@ -17,6 +17,8 @@ pub(crate) enum Placement {
     /// The line pointer of that number is taken, which must be unused, within the bound on line
     /// pointers of a heap page (`PAI_OVERWRITE | PAI_IS_HEAP`).
     Heap,
+    /// The line pointer of that number is taken, which must be unused (`PAI_OVERWRITE`).
+    Reuse,
 }
 
 /// Adds an item with line pointer number `offset`. Alignment padding behind it keeps the bytes that
@@ -51,14 +53,14 @@ pub(crate) fn reserve_item(
     };
     let bound = match placement {
         Placement::Heap => limit.min(MAX_HEAP_TUPLES),
-        Placement::Shift => limit,
+        Placement::Shift | Placement::Reuse => limit,
     };
     if !(1..=bound).contains(&offset) {
         return Err(refused);
     }
     let extends = match placement {
         Placement::Shift => true,
-        Placement::Heap => offset == limit,
+        Placement::Heap | Placement::Reuse => offset == limit,
     };
     if !extends {
         let old = page::item_id(page, offset)?;
@@ -141,6 +143,8 @@ mod tests {
         page::set_lower(&mut page, 24 + 4 * MAX_HEAP_TUPLES);
         let next = MAX_HEAP_TUPLES + 1;
         assert!(reserve_item(&mut page, next, 8, Placement::Heap).is_err());
-        assert!(reserve_item(&mut page, next, 8, Placement::Shift).is_ok());
+        for placement in [Placement::Shift, Placement::Reuse] {
+            assert!(reserve_item(&mut page.clone(), next, 8, placement).is_ok());
+        }
     }
 }

@@ -63,10 +63,6 @@ pub(crate) fn delete_items(
 
 /// Removes an item; its line pointer becomes unused, unless it is the last, which goes away
 /// (`PageIndexTupleDeleteNoCompact`).
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for BRIN, whose redo comes later")
-)]
 pub(crate) fn delete_item_keeping_numbers(page: &mut Page, offset: u16) -> Result<(), Fault> {
     check_header(page)?;
     let item = item_range(page, offset)?;

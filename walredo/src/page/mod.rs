@@ -22,7 +22,9 @@ pub(crate) use header::{
     set_lower, set_lsn, set_prunable, set_prune_xid, set_upper, special, special_range, upper,
 };
 pub use header::{header_plausible, is_new, is_zero, page_lsn};
-pub(crate) use index::{delete_item, delete_items, overwrite_item, start_over};
+pub(crate) use index::{
+    delete_item, delete_item_keeping_numbers, delete_items, overwrite_item, start_over,
+};
 pub(crate) use item::{
     ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_range, max_offset, normal_item_range, set_item_id,
 };

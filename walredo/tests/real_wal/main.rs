@@ -2,5 +2,6 @@
 //! ignored: the WAL must be made first, as each module tells.
 
 mod consistency;
+mod damage;
 mod recovery;
 mod support;

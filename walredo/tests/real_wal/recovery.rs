@@ -1,5 +1,5 @@
-//! Replays WAL on the pages of a base backup and demands that every block of every heap, B-tree,
-//! sequence and visibility map, and every page of the status logs, is what stock recovery of the same backup with the same WAL leaves on
+//! Replays WAL on the pages of a base backup and demands that every block of every heap, B-tree, GiST,
+//! SP-GiST and BRIN index, sequence and visibility map, and every page of the status logs, is what stock recovery of the same backup with the same WAL leaves on
 //! disk: byte for byte, holes included, only `pd_checksum` aside. Ignored, since it needs three
 //! directories:
 //!
@@ -11,7 +11,7 @@
 //! 3. `cargo test -p walredo --test real_wal recovery -- --ignored --nocapture`, with `ZENITH_PG_MINOR` and
 //!    `ZENITH_NO_HINTS` as for the module `consistency`.
 //!
-//! Not compared: free space maps, other index types, unlogged relations, and whether an untouched
+//! Not compared: free space maps, hash and GIN indexes, unlogged relations, and whether an untouched
 //! page of a visibility map is all zeros or empty (recovery leaves that to chance).
 
 use std::collections::{BTreeMap, BTreeSet};
