@@ -13,7 +13,7 @@
 //!   names page, record and what was found; never a panic.
 //! - One module per resource manager, on shared page primitives; what they have in common (images,
 //!   initialisation, the `pd_lsn` test) is in one place. Implemented: XLOG, Heap, Heap2, Btree,
-//!   Sequence, Generic, and the status logs (SLRUs) behind Transaction, CLOG, MultiXact and CommitTs.
+//!   Hash, Gin, Sequence, Generic, and the status logs (SLRUs) behind Transaction, CLOG, MultiXact and CommitTs.
 //!   Pages of other resource managers are [`RedoError::Unsupported`], unless a record replaces them whole.
 //! - [`Verifier`] replays WAL written with `wal_consistency_checking` and compares; [`mask()`] is for
 //!   it alone.
@@ -46,6 +46,8 @@ mod btree;
 mod checksum;
 mod error;
 mod generic;
+mod gin;
+mod hash;
 mod heap;
 mod heap2;
 mod mask;

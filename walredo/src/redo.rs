@@ -1,12 +1,14 @@
 //! The contract that every resource manager's redo shares (`XLogReadBufferForRedoExtended`,
 //! access/transam/xlogutils.c), in one place; the resource managers only edit pages that are ripe.
 
-use walrecord::{BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules, Rmgr, RmgrId};
+use walrecord::{
+    BlockNumber, BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules, Rmgr, RmgrId,
+};
 
 use crate::error::{Fault, RecordId, RedoError};
 use crate::page;
 use crate::tuple::Tid;
-use crate::{btree, generic, heap, heap2, sequence, slru, vm, xlog};
+use crate::{btree, generic, gin, hash, heap, heap2, sequence, slru, vm, xlog};
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,6 +64,23 @@ impl Context<'_, '_> {
         Tid {
             block: self.block.tag.block,
             offset,
+        }
+    }
+
+    /// Which block another of the record's references means.
+    pub(crate) fn block_number(&self, id: u8) -> Result<BlockNumber, Fault> {
+        match self.record.block(id) {
+            Some(block) => Ok(block.tag.block),
+            None => Err(Fault::Missing("reference to the other page")),
+        }
+    }
+
+    /// The fault of a reference that records of this kind do not have.
+    pub(crate) fn surplus_block(&self) -> Fault {
+        Fault::Value {
+            what: "the block's number in the record",
+            found: u64::from(self.block.id),
+            expected: 0,
         }
     }
 }
@@ -131,10 +150,12 @@ fn apply(
 /// A page that the record refers to. An image comes first, then initialisation, then the LSN test.
 fn apply_to_named(page: &mut Page, rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Applied, Refusal> {
     if let Some(image) = cx.block.apply_image() {
-        if edits_restored_page(rmgr, cx) {
-            return Err(Refusal::Unsupported);
-        }
         image.restore(page)?;
+        if edits_restored_page(rmgr, cx) {
+            let make_edit = editor(rmgr, cx)?;
+            page::check_header(page)?;
+            make_edit(page, cx)?;
+        }
         // A page that was never written is logged as it is, and must stay so.
         if !page::is_new(page) {
             page::set_lsn(page, cx.record.end);
@@ -171,6 +192,8 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
         Rmgr::Heap => heap::redo,
         Rmgr::Heap2 => heap2::redo,
         Rmgr::Btree => btree::redo,
+        Rmgr::Hash => hash::redo,
+        Rmgr::Gin => gin::redo,
         Rmgr::Xlog => xlog::redo,
         Rmgr::Sequence => sequence::redo,
         Rmgr::Generic => generic::redo,
@@ -178,8 +201,8 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
     })
 }
 
-/// Whether redo goes on to change a page that it restored from an image. Only such records of
-/// resource managers that are not implemented matter here; they are the only ones in any version.
+/// Whether redo goes on to change a page that it restored from an image, which the primary logged
+/// before it made that change. These are all such records of all versions.
 fn edits_restored_page(rmgr: Rmgr, cx: &Context<'_, '_>) -> bool {
     match (rmgr, cx.record.info(), cx.block.id) {
         // SPLIT_ALLOCATE_PAGE, SPLIT_COMPLETE: flags of the buckets.

@@ -4,13 +4,15 @@
 #
 #   recover.sh PG_BIN DIRECTORY WORKLOAD...
 #
-# PG_BIN is a directory with all client tools; DIRECTORY is made and must not exist; a WORKLOAD is a
-# file for psql. Run it as an unprivileged user. Prints the tests' environment. SETTINGS may hold more
-# lines of postgresql.conf.
+# PG_BIN is a directory with postgres, initdb and pg_ctl; DIRECTORY is made and must not exist; a
+# WORKLOAD is a file for psql. Run it as an unprivileged user. Prints the tests' environment. SETTINGS
+# may hold more lines of postgresql.conf, PSQL the psql to use, if it is not in PG_BIN.
 set -eu
 bin=$1
 dir=$2
 shift 2
+psql=${PSQL:-$bin/psql}
+minor=$("$bin/postgres" --version | sed 's/^[^0-9]*[0-9]*\.\([0-9]*\).*/\1/')
 mkdir "$dir"
 cd "$dir"
 port=${PGPORT:-54915}
@@ -35,10 +37,27 @@ END
 start() { "$bin/pg_ctl" -D "$1" -l "$1.log" -w -t 600 start >/dev/null; }
 stop() { "$bin/pg_ctl" -D "$1" -w -t 600 stop >/dev/null; }
 
+# Needs no client tool but psql: copies the files between two function calls of one session.
+backup() {
+    case $("$bin/postgres" --version) in
+    *" 14."*) begin="pg_start_backup('b', true, false)" end='pg_stop_backup(false, false)' ;;
+    *) begin="pg_backup_start('b', true)" end='pg_backup_stop(false)' ;;
+    esac
+    "$psql" -h "$dir" -p "$port" -qAtX -v ON_ERROR_STOP=1 postgres <<END
+SELECT $begin;
+\\! cp -R primary base
+\\o base/backup_label
+SELECT labelfile FROM $end;
+END
+    rm -rf base/postmaster.pid base/postmaster.opts base/pg_wal
+    mkdir -p base/pg_wal/archive_status
+}
+
 start primary
-"$bin/pg_basebackup" -h "$dir" -p "$port" -X none -c fast -D base 2>basebackup.log
+backup >backup.log
+conn="host=$dir port=$port dbname=postgres"
 for workload in "$@"; do
-    "$bin/psql" -h "$dir" -p "$port" -qAtX -v ON_ERROR_STOP=1 -f "$workload" postgres >>workload.log
+    "$psql" -h "$dir" -p "$port" -qAtX -v ON_ERROR_STOP=1 -v conn="$conn" -f "$workload" postgres >>workload.log
 done
 stop primary
 
@@ -59,6 +78,6 @@ cat <<END
 export ZENITH_BASE_DIR=$dir/base
 export ZENITH_WAL_DIR=$dir/primary/pg_wal
 export ZENITH_RECOVERED_DIR=$dir/recovered
-export ZENITH_PG_MINOR=$("$bin/postgres" --version | sed 's/.*[0-9]\.\([0-9]*\).*/\1/')
+export ZENITH_PG_MINOR=$minor
 export ZENITH_NO_HINTS=1
 END
