@@ -38,13 +38,39 @@ DELETE FROM wide WHERE (ctid::text::point)[0]::int % 5 < 2;
 VACUUM wide;
 INSERT INTO wide SELECT array[1, i % 7], repeat('y', 1000) FROM generate_series(1, 1500) i;
 
--- Long keys: the entry tree grows high, inner pages split.
+-- Large posting trees, built at once. Emptied leaves leave the tree; what comes into the freed heap
+-- space goes to leaves in the middle, which split.
+CREATE TABLE large (a int[], n int) WITH (autovacuum_enabled = off);
+INSERT INTO large SELECT array[1, 2 + i % 2], i FROM generate_series(1, 200000) i;
+CREATE INDEX large_a ON large USING gin (a) WITH (fastupdate = off);
+DELETE FROM large WHERE n BETWEEN 20000 AND 60000;
+VACUUM large;
+DELETE FROM large WHERE n BETWEEN 90000 AND 190000 AND n % 10 <> 0;
+VACUUM large;
+INSERT INTO large SELECT array[1, 2], i FROM generate_series(1, 8000) i;
+DELETE FROM large WHERE n BETWEEN 70000 AND 180000;
+VACUUM large;
+SELECT txid_current();
+VACUUM large;
+SET gin_pending_list_limit = 64;
+ALTER INDEX large_a SET (fastupdate = on);
+INSERT INTO large SELECT array[1, 2, 3], i FROM generate_series(1, 60000) i;
+VACUUM large;
+DELETE FROM large WHERE n % 2 = 0;
+VACUUM large;
+INSERT INTO large SELECT array[1, 2], i FROM generate_series(1, 60000) i;
+VACUUM large;
+RESET gin_pending_list_limit;
+
+-- Long keys that do not compress: the entry tree grows high, inner pages split.
 CREATE TABLE keys (t text[]) WITH (autovacuum_enabled = off);
+CREATE FUNCTION long_key(n int, seed int) RETURNS text LANGUAGE sql AS
+  $$ SELECT lpad(n::text, 6, '0') || string_agg(md5(j::text || n || seed), '') FROM generate_series(1, 55) j $$;
 CREATE INDEX keys_t ON keys USING gin (t) WITH (fastupdate = off);
-INSERT INTO keys SELECT array[rpad(lpad((i * 7919 % 5003)::text, 6, '0'), 1200, md5(i::text))] FROM generate_series(1, 3000) i;
+INSERT INTO keys SELECT array[long_key(i * 7919 % 5003, i)] FROM generate_series(1, 2500) i;
 DELETE FROM keys WHERE t[1] < '002';
 VACUUM keys;
-INSERT INTO keys SELECT array[rpad(lpad((i * 31 % 997)::text, 6, '0'), 900, md5(i::text))] FROM generate_series(1, 800) i;
+INSERT INTO keys SELECT array[long_key(i * 31 % 997, i)] FROM generate_series(1, 1000) i;
 
 -- The pending list: filled, moved into the tree by vacuum, by function, and when it is full.
 CREATE TABLE pending (a int[], t text[], n int) WITH (autovacuum_enabled = off);
