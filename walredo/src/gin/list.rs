@@ -38,10 +38,8 @@ pub(super) fn append(page: &mut Page, tuples: IndexTuples<'_>) -> Result<(), Fau
 }
 
 fn add_tuples(page: &mut Page, tuples: IndexTuples<'_>) -> Result<(), Fault> {
-    let mut next = max_offset(page) + 1;
-    for tuple in tuples {
-        add_item(page, next, tuple, Placement::Shift)?;
-        next += 1;
+    for (offset, tuple) in (max_offset(page) + 1..).zip(tuples) {
+        add_item(page, offset, tuple, Placement::Shift)?;
     }
     Ok(())
 }
