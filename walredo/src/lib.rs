@@ -12,9 +12,10 @@
 //! - Pages and records are hostile: whatever they hold, the answer is a page, or a [`RedoError`] that
 //!   names page, record and what was found; never a panic.
 //! - One module per resource manager, on shared page primitives; what they have in common (images,
-//!   initialisation, the `pd_lsn` test) is in one place. Implemented: XLOG, Heap, Heap2, Btree,
-//!   Gist, SPGist, BRIN, Sequence, Generic, and the status logs (SLRUs) behind Transaction, CLOG, MultiXact and CommitTs.
-//!   Pages of other resource managers are [`RedoError::Unsupported`], unless a record replaces them whole.
+//!   initialisation, the `pd_lsn` test) is in one place. All of Postgres's that change pages are here: XLOG,
+//!   Heap, Heap2, Btree, Hash, Gin, Gist, SPGist, BRIN, Sequence, Generic, and the status logs (SLRUs)
+//!   behind Transaction, CLOG, MultiXact and CommitTs. What an extension's changes is
+//!   [`RedoError::Unsupported`], unless the record replaces the page whole.
 //! - [`Verifier`] replays WAL written with `wal_consistency_checking` and compares; [`mask()`] is for
 //!   it alone.
 //!
@@ -47,7 +48,9 @@ mod btree;
 mod checksum;
 mod error;
 mod generic;
+mod gin;
 mod gist;
+mod hash;
 mod heap;
 mod heap2;
 mod mask;

@@ -6,7 +6,7 @@ use walrecord::{BlockTag, ForkNumber, Lsn, Page, Rmgr};
 
 use crate::page::{self, ItemFlag};
 use crate::tuple::{self, Tid, TupleHeader};
-use crate::{brin, btree, gist};
+use crate::{brin, btree, gin, gist, hash};
 
 /// Overwrites in `page`, a page of `tag` that a record of `rmgr` changed, everything that may
 /// differ between primary and redo. Two masked versions of one page are equal or one is wrong.
@@ -22,6 +22,8 @@ pub fn mask(page: &mut Page, tag: &BlockTag, rmgr: Rmgr) {
         (_, ForkNumber::Vm | ForkNumber::Fsm) => return,
         (Rmgr::Heap | Rmgr::Heap2, _) => mask_heap(page, tag),
         (Rmgr::Btree, _) => btree::mask(page),
+        (Rmgr::Hash, _) => hash::mask(page),
+        (Rmgr::Gin, _) => return gin::mask(page),
         (Rmgr::Gist, _) => gist::mask(page),
         (Rmgr::SpGist, _) => mask_hints(page),
         (Rmgr::Brin, _) if brin::mask(page) == brin::Hole::IsContent => return,
@@ -49,8 +51,15 @@ pub(crate) fn mask_item_flags(page: &mut Page) {
     }
 }
 
+/// All of a page that is in use no more, and where its content and its hole were (`mask_page_content`).
+pub(crate) fn mask_content(page: &mut Page) {
+    page[page::HEADER_SIZE..].fill(0);
+    page::set_lower(page, 0);
+    page::set_upper(page, 0);
+}
+
 /// Bytes between line pointers and items (`mask_unused_space`).
-fn mask_hole(page: &mut Page) {
+pub(crate) fn mask_hole(page: &mut Page) {
     let hole = usize::from(page::lower(page))..usize::from(page::upper(page));
     page[hole].fill(0);
 }

@@ -8,7 +8,7 @@ use walrecord::{
 use crate::error::{Fault, RecordId, RedoError};
 use crate::page;
 use crate::tuple::Tid;
-use crate::{brin, btree, generic, gist, heap, heap2, sequence, slru, spgist, vm, xlog};
+use crate::{brin, btree, generic, gin, gist, hash, heap, heap2, sequence, slru, spgist, vm, xlog};
 
 /// What became of a page.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,6 +192,8 @@ fn editor(rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<Editor, Refusal> {
         Rmgr::Heap => heap::redo,
         Rmgr::Heap2 => heap2::redo,
         Rmgr::Btree => btree::redo,
+        Rmgr::Hash => hash::redo,
+        Rmgr::Gin => gin::redo,
         Rmgr::Gist => gist::redo,
         Rmgr::SpGist => spgist::redo,
         Rmgr::Brin => brin::redo,

@@ -4,19 +4,20 @@
 #
 #   recover.sh PG_BIN DIRECTORY WORKLOAD...
 #
-# PG_BIN is a directory with initdb, pg_ctl and postgres; PSQL is the psql to use (default: the one
-# there). DIRECTORY is made and must not exist; a WORKLOAD is a file for psql. Run it as an unprivileged
-# user. Prints the tests' environment. SETTINGS may hold more lines of postgresql.conf: gist.sql needs
+# PG_BIN is a directory with postgres, initdb and pg_ctl; DIRECTORY is made and must not exist; a
+# WORKLOAD is a file for psql. Run it as an unprivileged user. Prints the tests' environment. SETTINGS
+# may hold more lines of postgresql.conf, PSQL the psql to use, if it is not in PG_BIN. gist.sql needs
 # wal_consistency_checking = '', since stock recovery fails its own check after GiST's DELETE (see
 # src/gist/mask.rs).
 set -eu
 bin=$1
 dir=$2
 shift 2
+psql=${PSQL:-$bin/psql}
+minor=$("$bin/postgres" --version | sed 's/^[^0-9]*[0-9]*\.\([0-9]*\).*/\1/')
 mkdir "$dir"
 cd "$dir"
 port=${PGPORT:-54915}
-postgres=$("$bin/postgres" --version)
 
 "$bin/initdb" -D primary -A trust -N >initdb.log
 cat >>primary/postgresql.conf <<END
@@ -37,23 +38,29 @@ ${SETTINGS:-}
 END
 start() { "$bin/pg_ctl" -D "$1" -l "$1.log" -w -t 600 start >/dev/null; }
 stop() { "$bin/pg_ctl" -D "$1" -w -t 600 stop >/dev/null; }
-psql() { "${PSQL:-$bin/psql}" -h "$dir" -p "$port" -qAtX -v ON_ERROR_STOP=1 "$@" postgres; }
 
-# A base backup takes one session and no tool besides: its end needs the session of its start.
-case $postgres in
-*' 14.'*) backup_start="pg_start_backup('base', true, false)" backup_stop='pg_stop_backup(false)' ;;
-*) backup_start="pg_backup_start('base', true)" backup_stop='pg_backup_stop()' ;;
-esac
-start primary
-psql >backup.log 2>&1 <<END
-SELECT $backup_start;
+# Needs no client tool but psql: copies the files between two function calls of one session.
+backup() {
+    case $("$bin/postgres" --version) in
+    *" 14."*) begin="pg_start_backup('b', true, false)" end='pg_stop_backup(false, false)' ;;
+    *) begin="pg_backup_start('b', true)" end='pg_backup_stop(false)' ;;
+    esac
+    "$psql" -h "$dir" -p "$port" -qAtX -v ON_ERROR_STOP=1 postgres <<END
+SELECT $begin;
 \\! cp -R primary base
 \\o base/backup_label
-SELECT labelfile FROM $backup_stop;
+SELECT labelfile FROM $end;
 END
-rm -rf base/pg_wal/* base/postmaster.pid
+    rm -rf base/postmaster.pid base/postmaster.opts base/pg_wal
+    mkdir -p base/pg_wal/archive_status
+}
+
+start primary
+checksums=$("$psql" -h "$dir" -p "$port" -qAtX -c 'SHOW data_checksums' postgres)
+backup >backup.log
+conn="host=$dir port=$port dbname=postgres"
 for workload in "$@"; do
-    psql -f "$workload" >>workload.log
+    "$psql" -h "$dir" -p "$port" -qAtX -v ON_ERROR_STOP=1 -v conn="$conn" -f "$workload" postgres >>workload.log
 done
 stop primary
 
@@ -67,20 +74,14 @@ touch recovered/recovery.signal
 # pg_ctl counts a server in recovery as started; its end shows in the pid file. Asking by a connection
 # would set hint bits.
 start recovered
-until grep -q '^ready' recovered/postmaster.pid; do
-    "$bin/pg_ctl" -D recovered status >/dev/null || { tail recovered.log >&2; exit 1; }
-    sleep 1
-done
+until grep -q '^ready' recovered/postmaster.pid; do sleep 1; done
 stop recovered
 
 cat <<END
 export ZENITH_BASE_DIR=$dir/base
 export ZENITH_WAL_DIR=$dir/primary/pg_wal
 export ZENITH_RECOVERED_DIR=$dir/recovered
-export ZENITH_PG_MINOR=$(echo "$postgres" | sed 's/^[^.]*\.\([0-9]*\).*/\1/')
+export ZENITH_PG_MINOR=$minor
 END
-# A cluster of 18 has checksums, and with them logs hint bits.
-case $postgres in
-*' 18.'*) ;;
-*) echo export ZENITH_NO_HINTS=1 ;;
-esac
+# Checksums make the server log hint bits; initdb of 18 asks for them.
+[ "$checksums" = on ] || echo 'export ZENITH_NO_HINTS=1'
