@@ -49,10 +49,16 @@
 //! assert!(take_in(&mut decoder, start, &[0]).is_err());
 //! ```
 
+// A module of the tests is shared with fuzzing, and names this crate as they do.
+#[cfg(any(test, fuzzing))]
+extern crate self as walrecord;
+
 mod boundary;
 pub mod describe;
 mod effects;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod image;
 mod page;
 mod pglz;
