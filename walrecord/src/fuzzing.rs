@@ -65,7 +65,10 @@ pub fn stream(input: &[u8]) {
         let ended_by_position = loop {
             match reader.next_record() {
                 Ok(Some(raw)) => {
-                    assert_eq!(pieces.next(), Some((raw.start, raw.end, raw.bytes.to_vec())));
+                    assert_eq!(
+                        pieces.next(),
+                        Some((raw.start, raw.end, raw.bytes.to_vec()))
+                    );
                 }
                 Ok(None) => break None,
                 Err(crate::ReadError::Wal(error)) => break Some(error),
@@ -96,7 +99,18 @@ fn in_pieces(
     let mut records = Vec::new();
     let mut rest = wal;
     let mut state = u32::from(cuts) * 2 + 1;
-    while !rest.is_empty() {
+    loop {
+        // Before the first byte, too: some starts are impossible.
+        loop {
+            match decoder.next_record() {
+                Ok(Some(raw)) => records.push((raw.start, raw.end, raw.bytes.to_vec())),
+                Ok(None) => break,
+                Err(error) => return (records, Some(error)),
+            }
+        }
+        if rest.is_empty() {
+            return (records, None);
+        }
         // Lengths of all magnitudes; zero cuts nothing.
         state = state.wrapping_mul(0x9E37_79B1).rotate_left(9);
         let length = match cuts {
@@ -106,15 +120,7 @@ fn in_pieces(
         let (piece, behind) = rest.split_at(length.min(rest.len()));
         rest = behind;
         decoder.push(decoder.received(), piece).expect("in order");
-        loop {
-            match decoder.next_record() {
-                Ok(Some(raw)) => records.push((raw.start, raw.end, raw.bytes.to_vec())),
-                Ok(None) => break,
-                Err(error) => return (records, Some(error)),
-            }
-        }
     }
-    (records, None)
 }
 
 /// Records at most whose checksum is made right in one input.
@@ -289,7 +295,10 @@ pub fn text(input: &[u8]) {
     fn check<T: std::str::FromStr + std::fmt::Display + PartialEq>(text: &str) {
         if let Ok(value) = text.parse::<T>() {
             let shown = value.to_string();
-            assert!(shown.parse::<T>().is_ok_and(|again| again == value), "{shown}");
+            assert!(
+                shown.parse::<T>().is_ok_and(|again| again == value),
+                "{shown}"
+            );
         }
     }
     let Ok(text) = std::str::from_utf8(input) else {

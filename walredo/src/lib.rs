@@ -45,6 +45,8 @@
 mod btree;
 mod checksum;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod generic;
 mod heap;
 mod heap2;

@@ -59,12 +59,7 @@ impl Patients {
     }
 
     /// Puts other bytes in a record's place, lets `look` look at the WAL, and puts back what was there.
-    fn with<R>(
-        &mut self,
-        original: &Owned,
-        damaged: &[u8],
-        look: impl FnOnce(&Fixture) -> R,
-    ) -> R {
+    fn with<R>(&mut self, original: &Owned, damaged: &[u8], look: impl FnOnce(&Fixture) -> R) -> R {
         self.write(original.start, damaged);
         let result = look(&self.fixture);
         self.write(original.start, &original.bytes);

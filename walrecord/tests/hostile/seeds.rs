@@ -60,7 +60,11 @@ fn write_images(root: &Path, version: PgVersion, records: &[Owned]) {
             }
             *count += 1;
             let name = format!("{version}-{method}-{count}");
-            let hole = [image.hole_offset.to_le_bytes(), image.hole_length.to_le_bytes()].concat();
+            let hole = [
+                image.hole_offset.to_le_bytes(),
+                image.hole_length.to_le_bytes(),
+            ]
+            .concat();
             write(root, "image", &name, &[&[method], &hole, image.bytes]);
             if image.compression == ImageCompression::Pglz {
                 let length = WAL_PAGE_SIZE as u16 - image.hole_length;
@@ -78,7 +82,12 @@ fn write_stretches(root: &Path, index: u8, fixture: &Fixture, records: &[Owned])
         let bytes = &bytes[..bytes.len().min(length)];
         let place = (first.start.get() << 2).to_le_bytes();
         let name = format!("{version}-{name}");
-        write(root, "stream", &name, &[&place, &[7, 3 | index << 2], bytes]);
+        write(
+            root,
+            "stream",
+            &name,
+            &[&place, &[7, 3 | index << 2], bytes],
+        );
     };
     let crossing = |size: u64| {
         let ends_soon = move |owned: &&Owned| {
@@ -100,14 +109,21 @@ fn write_stretches(root: &Path, index: u8, fixture: &Fixture, records: &[Owned])
 #[test]
 #[ignore = "writes files: to the directory that ZENITH_SEEDS_DIR names"]
 fn seeds_for_the_fuzzers() {
-    let root: PathBuf = std::env::var_os("ZENITH_SEEDS_DIR").expect("ZENITH_SEEDS_DIR").into();
+    let root: PathBuf = std::env::var_os("ZENITH_SEEDS_DIR")
+        .expect("ZENITH_SEEDS_DIR")
+        .into();
     for (index, fixture) in (0..).zip(Fixture::all()) {
         let records = fixture.records();
         write_records(&root, index, fixture.version, &records);
         write_images(&root, fixture.version, &records);
         write_stretches(&root, index, &fixture, &records);
         let header = &fixture.bytes[..LONG_PAGE_HEADER_SIZE];
-        write(&root, "page_header", &fixture.version.to_string(), &[header]);
+        write(
+            &root,
+            "page_header",
+            &fixture.version.to_string(),
+            &[header],
+        );
     }
     for (name, text) in [
         ("lsn", "0/16B3748"),
