@@ -179,7 +179,8 @@ pub fn stream(input: &[u8]) {
         let mut sink = InOrder(start);
         let (control, status) = (Control::new(), ReceiverStatus::new());
         let _ = crate::stream(&mut client, &mut sink, &options, &control, &status);
-        assert_eq!(status.snapshot().received, sink.0);
+        let seen = status.snapshot();
+        assert!(seen.connects == 0 || seen.received == sink.0);
     });
 }
 
