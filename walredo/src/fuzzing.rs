@@ -120,13 +120,11 @@ pub(crate) fn seed(page: &Page, record: &[u8]) -> Vec<u8> {
     // The longest run of zeros is what is left out.
     let mut gap = PAGE_SIZE..PAGE_SIZE;
     let mut from = 0;
-    for at in 0..=PAGE_SIZE {
-        if at == PAGE_SIZE || page[at] != 0 {
-            if at - from > gap.len() {
-                gap = from..at;
-            }
-            from = at + 1;
+    for zeros in page.split(|byte| *byte != 0) {
+        if zeros.len() > gap.len() {
+            gap = from..from + zeros.len();
         }
+        from += zeros.len() + 1;
     }
     let mut input = vec![1 | 0x40, 18];
     input.extend_from_slice(&(gap.start as u16).to_le_bytes());
