@@ -86,7 +86,7 @@ pub fn backup(input: &[u8]) {
     let [version, tablespace, archive @ ..] = input else {
         return;
     };
-    let mut sink = Bounded(0);
+    let mut sink = Bounded::default();
     let mut importer = Importer::new(version_of(*version), &mut sink);
     let tablespace = (tablespace & 1 != 0).then_some(16400);
     let whole = importer.archive(tablespace, archive).is_ok();
@@ -96,7 +96,8 @@ pub fn backup(input: &[u8]) {
 }
 
 /// A sink that checks what it is given, and counts the bytes.
-struct Bounded(usize);
+#[derive(Default)]
+pub(crate) struct Bounded(usize);
 
 impl BackupSink for Bounded {
     fn relation_pages(
