@@ -16,7 +16,7 @@ const LAYOUT: usize = 204;
 const CHECKSUM_VERSION: usize = 252;
 
 /// Where the CRC stands: 18 put a byte before the authentication nonce.
-const fn crc_offset(version: PgVersion) -> usize {
+pub(crate) const fn crc_offset(version: PgVersion) -> usize {
     match version {
         PgVersion::V18 => 292,
         _ => 288,

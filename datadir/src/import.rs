@@ -368,7 +368,7 @@ fn whole_pages(path: &str, size: u64, limit: u32) -> Result<u32, ImportError> {
     Ok((size / page) as u32)
 }
 
-/// Reads a file of at most `limit` bytes whole.
+/// Reads a file of at most `limit` bytes whole; that it ends before `size` is an error.
 fn whole(path: &str, size: u64, limit: u64, content: impl Read) -> Result<Vec<u8>, ImportError> {
     if size > limit {
         return Err(ImportError::TooLong {
@@ -377,14 +377,16 @@ fn whole(path: &str, size: u64, limit: u64, content: impl Read) -> Result<Vec<u8
             limit,
         });
     }
+    let read = |source| ImportError::Read {
+        path: path.to_owned(),
+        source,
+    };
+    // Not sized by what the archive says: the bytes may not be there.
     let mut bytes = Vec::new();
-    content
-        .take(size)
-        .read_to_end(&mut bytes)
-        .map_err(|source| ImportError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
+    content.take(size).read_to_end(&mut bytes).map_err(read)?;
+    if bytes.len() as u64 != size {
+        return Err(read(io::ErrorKind::UnexpectedEof.into()));
+    }
     Ok(bytes)
 }
 
@@ -435,4 +437,32 @@ pub fn peek(backup: &Path) -> Result<(ControlFile, Option<BackupLabel>), ImportE
     }
     let control = control.ok_or(ImportError::Missing("global/pg_control"))?;
     Ok((control, label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fuzzing::Bounded;
+
+    /// Found by the fuzz target `backup`: an archive that was cut off inside a segment of an SLRU gave the
+    /// sink what there was of it, half a page included.
+    #[test]
+    fn a_file_that_is_cut_off_is_an_error_whatever_kind_it_is() {
+        for (path, size) in [
+            ("pg_xact/0000", 2 * PAGE_SIZE),
+            ("base/5/1259", 2 * PAGE_SIZE),
+            ("base/5/PG_VERSION", 3),
+            ("postgresql.auto.conf", 100),
+            ("backup_label", 100),
+        ] {
+            for there in [0, 1, size / 2, size - 1] {
+                let mut sink = Bounded::default();
+                let mut importer = Importer::new(PgVersion::V15, &mut sink);
+                let file = importer.file(path, size as u64, &vec![1; there][..]);
+                let cut = matches!(&file, Err(ImportError::Read { source, .. })
+                    if source.kind() == io::ErrorKind::UnexpectedEof);
+                assert!(cut, "{path}, {there} bytes of {size}: {file:?}");
+            }
+        }
+    }
 }

@@ -10,6 +10,8 @@
 
 mod checkout;
 mod control;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod import;
 mod label;
 mod path;

@@ -43,6 +43,8 @@
 mod block_cache;
 mod config;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod key;
 mod layer;
 mod manifest;

@@ -47,6 +47,8 @@
 #![forbid(unsafe_code)]
 
 pub mod client;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod http;
 mod listen;
 mod plausible;

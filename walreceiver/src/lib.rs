@@ -38,6 +38,8 @@ mod conninfo;
 mod control;
 mod error;
 mod follow;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod stream;
 
 pub use attach::{AttachError, Primary};

@@ -97,12 +97,18 @@
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
 
+// A module of the tests is shared with fuzzing, and names this crate as they do.
+#[cfg(any(test, fuzzing))]
+extern crate self as walrecord;
+
 mod boundary;
 mod crc;
 pub mod describe;
 pub mod dump;
 mod effects;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod image;
 mod page;
 mod pglz;

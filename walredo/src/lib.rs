@@ -47,6 +47,8 @@ mod brin;
 mod btree;
 mod checksum;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 mod generic;
 mod gin;
 mod gist;

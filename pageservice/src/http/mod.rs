@@ -13,3 +13,21 @@ pub use source::{
     CheckoutRequest, CheckpointDone, ErrorBody, ReceiverState, ServerStatus, StatusSource,
     TenantStatus, TimelineStatus,
 };
+
+/// For fuzzing: reads the query of a URL as that of every path. What is read can be written again.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_query(text: &str) {
+    if let Ok(params) = params::PageParams::parse(text) {
+        let again = format!(
+            "rel={}&fork={}&block={}{}",
+            params.tag.rel,
+            params.tag.fork,
+            params.tag.block,
+            params
+                .lsn
+                .map_or(String::new(), |lsn| format!("&lsn={lsn}"))
+        );
+        assert!(params::PageParams::parse(&again).is_ok_and(|read| read == params));
+    }
+    let _ = params::take(text, []);
+}

@@ -246,3 +246,15 @@ impl Drop for Open<'_> {
         self.counters.connections_open.subtract(1);
     }
 }
+
+/// For fuzzing: reads the text of a command. Names in it are ids or names, and a refusal is short.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn read_command(text: &str) {
+    match command::Command::parse(text) {
+        Ok(command::Command::PageStream {
+            tenant, timeline, ..
+        }) => assert!(is_name(&tenant) && is_name(&timeline)),
+        Ok(_) => {}
+        Err(error) => assert!(error.to_string().len() < 1000),
+    }
+}

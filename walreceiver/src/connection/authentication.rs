@@ -123,7 +123,7 @@ fn scram(
 }
 
 /// The server's list: strings, then an empty one.
-fn mechanisms(offer: &[u8]) -> Result<Vec<String>, ProtocolError> {
+pub(super) fn mechanisms(offer: &[u8]) -> Result<Vec<String>, ProtocolError> {
     let mut body = Body::new(b'R', offer);
     let mut names = Vec::new();
     loop {

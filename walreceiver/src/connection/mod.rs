@@ -5,6 +5,8 @@ mod authentication;
 mod certificate;
 mod error;
 mod framing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod message;
 mod open;
 mod socket;
@@ -23,12 +25,11 @@ use postgres_protocol::message::frontend;
 use slog::{Logger, info, warn};
 
 pub use error::{AuthenticationError, ConnectError, ConnectFailure, TlsSettingsError};
-pub(crate) use framing::{FrameError, Message};
+pub(crate) use framing::{FrameError, Message, MessageReader};
 pub(crate) use message::{Body, ResultSet};
 pub(crate) use transport::WriteHalf;
 
 use crate::error::{ConnectionError, ProtocolError, ServerError, Tag};
-use framing::MessageReader;
 use socket::Socket;
 use transport::ReadHalf;
 

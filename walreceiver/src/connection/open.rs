@@ -334,7 +334,7 @@ fn start_up_packet(info: &ConnInfo) -> Result<BytesMut, ConnectFailure> {
 }
 
 /// Parameters and the cancellation key, up to `ReadyForQuery`.
-fn wait_until_ready(connection: &mut Connection) -> Result<(), ConnectFailure> {
+pub(super) fn wait_until_ready(connection: &mut Connection) -> Result<(), ConnectFailure> {
     loop {
         let message = match connection.receiver.receive(START_UP) {
             Err(ConnectionError::Server { source, .. }) => {

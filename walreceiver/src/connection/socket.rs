@@ -23,6 +23,13 @@ pub(crate) struct Socket {
     timeout_set: bool,
 }
 
+#[cfg(any(test, fuzzing))]
+impl From<UnixStream> for Socket {
+    fn from(stream: UnixStream) -> Socket {
+        Socket::new(Stream::Unix(stream), None)
+    }
+}
+
 #[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),

@@ -25,6 +25,8 @@ use thiserror::Error;
 pub use environment::Environment;
 pub use pgpass::PgpassIgnored;
 pub(crate) use pgpass::Wanted;
+#[cfg(any(test, fuzzing))]
+pub(crate) use pgpass::match_line;
 pub use secret::Secret;
 
 /// How to reach and log in to a server: everything libpq would know after reading the same string

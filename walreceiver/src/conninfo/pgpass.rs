@@ -62,7 +62,7 @@ pub struct PgpassIgnored {
     pub reason: &'static str,
 }
 
-fn match_line(line: &str, wanted: Wanted<'_>) -> Option<Secret> {
+pub(crate) fn match_line(line: &str, wanted: Wanted<'_>) -> Option<Secret> {
     let line = line.trim_end_matches(['\r', '\n']);
     if line.starts_with('#') {
         return None;

@@ -1,0 +1,8 @@
+//! Hostile WAL in quantity: real records of all versions, damaged with and without a right checksum.
+
+#[path = "../wal/common.rs"]
+mod common;
+mod mutation; // Hundreds of thousands of damaged records.
+mod seeds; // Where the fuzzers' corpora begin.
+#[path = "../bodies/walk.rs"]
+mod walk;
