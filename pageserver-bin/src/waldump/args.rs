@@ -106,7 +106,7 @@ impl Waldump {
                 );
             }
         }
-        let rmgrs = self.rmgr.iter().filter_map(|choice| match choice {
+        let mut rmgrs = self.rmgr.iter().filter_map(|choice| match choice {
             RmgrChoice::One(id) => Some(*id),
             RmgrChoice::List => None,
         });
