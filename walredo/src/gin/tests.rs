@@ -234,7 +234,8 @@ fn items_that_are_there_already_or_out_of_order_are_refused() {
         ));
     }
     let backwards = leaf_insert(&[&[0, 1], &[0, 1]]);
-    assert!(matches!(refused(page, &backwards, 7), Fault::Value { .. }));
+    let two = posting_leaf(&vec![posting_list(&[item(1, 1)]); 2]);
+    assert!(matches!(refused(two, &backwards, 7), Fault::Value { .. }));
     let full = posting_leaf(&vec![posting_list(&[item(1, 1)]); 1019]);
     let more = leaf_insert(&[&with_list(0, 2, &posting_list(&[item(0, 1)]))]);
     assert!(matches!(refused(full, &more, 7), Fault::ItemTotal { .. }));
@@ -247,13 +248,14 @@ fn a_number_that_does_not_end_or_leaves_the_range_is_refused() {
     for numbers in [
         &[0x80; 2][..],
         &[0xFF; 8],
-        &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7F, 0],
+        &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7F],
     ] {
         let mut list = tid_bytes(item(1, 1));
         list.extend_from_slice(&(numbers.len() as u16).to_le_bytes());
         list.extend_from_slice(numbers);
+        list.resize(list.len().next_multiple_of(2), 0);
         let page = posting_leaf(&[list]);
-        let fault = refused(page, &leaf_insert(&[&add_items(0, &[item(9, 9)])]), 7);
+        let fault = refused(page, &leaf_insert(&[&add_items(0, &[item(1, 2)])]), 7);
         assert!(matches!(fault, Fault::Value { .. }), "{fault:?}");
     }
 }
