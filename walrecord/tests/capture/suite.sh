@@ -71,7 +71,7 @@ for test in $skip; do sed -i -E "s/^(test:.*) $test( |\$)/\1\2/" parallel_schedu
 sed -i -E '/^test: *$/d' parallel_schedule
 # Its result does not matter here; it differs where the environment does.
 "$regress" --inputdir=. --outputdir=. --bindir="$(dirname "$(command -v psql)")" --dlpath="$out/library" \
-    --schedule=parallel_schedule --max-connections=10 --use-existing --dbname=regression >log.txt 2>&1 || true
+    --schedule=parallel_schedule --max-connections=10 --dbname=regression >log.txt 2>&1 || true
 tail -n 3 log.txt
 createdb gaps 2>/dev/null || psql -X -q -c 'create database gaps'
 for file in "${files[@]}"; do
