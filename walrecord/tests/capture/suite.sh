@@ -11,7 +11,8 @@
 # Run it as an ordinary user.
 #
 # From the environment:
-#   PG_REGRESS   the driver; default: that of BIN's own installation, or Debian's of 15 (which drives 15 to 18)
+#   PG_REGRESS   the driver; default: that of BIN's own installation, or Debian's of 15, which drives 15 to 18 (14
+#                needs its own: make -C src/test/regress pg_regress in PREFIX.build)
 #   REGRESS_SO   regress.so of MAJOR, as build-postgres.sh installs it; default: that of BIN's installation
 #   SKIP         tests to leave out; default: those of psql itself, which want a psql of the same version
 set -euo pipefail
@@ -61,9 +62,11 @@ export PGHOST=$sockets PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
 
 mkdir "$out/regress"
 cp -r "$source"/src/test/regress/{sql,expected,data,parallel_schedule} "$out/regress"
-for dir in input output; do # 14 makes some files from templates
-    [[ -d $source/src/test/regress/$dir ]] && cp -r "$source/src/test/regress/$dir" "$out/regress"
-done
+# 14 makes some files from templates, and has no tablespaces in place.
+if ((major == 14)); then
+    cp -r "$source"/src/test/regress/{input,output} "$out/regress"
+    mkdir "$out/regress/testtablespace"
+fi
 mkdir "$out/library"
 cp "$library" "$out/library/regress.so"
 cd "$out/regress"
@@ -71,7 +74,7 @@ for test in $skip; do sed -i -E "s/^(test:.*) $test( |\$)/\1\2/" parallel_schedu
 sed -i -E '/^test: *$/d' parallel_schedule
 # Its result does not matter here; it differs where the environment does.
 "$regress" --inputdir=. --outputdir=. --bindir="$(dirname "$(command -v psql)")" --dlpath="$out/library" \
-    --schedule=parallel_schedule --max-connections=10 --use-existing --dbname=regression >log.txt 2>&1 || true
+    --schedule=parallel_schedule --max-connections=10 --dbname=regression >log.txt 2>&1 || true
 tail -n 3 log.txt
 createdb gaps 2>/dev/null || psql -X -q -c 'create database gaps'
 for file in "${files[@]}"; do
