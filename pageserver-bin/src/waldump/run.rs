@@ -203,10 +203,11 @@ impl Dump {
                     ControlFlow::Continue(()) => continue,
                     ControlFlow::Break(()) => return Ok(()),
                 },
-                Ok(None) => anyhow!("the WAL ends here"),
-                Err(error) => error.into(),
+                Ok(None) => None,
+                Err(error) => Some(error),
             };
             let position = reader.position();
+            let error = error.map_or_else(|| anyhow!("the WAL ends at {position}"), Error::from);
             if reader.source().is_reached(position) {
                 return Ok(());
             }
