@@ -319,6 +319,8 @@ impl Images {
         })
     }
 
+    // Not inlined: the page would be part of what every record needs of the stack.
+    #[inline(never)]
     fn save(&self, record: &Record<'_>) -> Result<()> {
         let mut page = [0; PAGE_SIZE];
         for block in record.blocks() {
