@@ -1,7 +1,7 @@
 //! Descriptions of Btree records (`btree_desc`, access/rmgrdesc/nbtdesc.c). 16 gave them new
 //! punctuation and the lists of DELETE and VACUUM, 17 the catalog flag.
 
-use super::fields::{Fields, Style, has_block_data, offsets};
+use super::fields::{Fields, Style, has_block_data, horizon_name, offsets};
 use crate::describe::Text;
 use crate::record::Record;
 use crate::rmgr::BodyError;
@@ -60,13 +60,6 @@ fn style(version: PgVersion) -> Style {
     }
 }
 
-fn horizon(version: PgVersion) -> &'static str {
-    match is_terse(version) {
-        true => "latestRemovedXid",
-        false => "snapshotConflictHorizon",
-    }
-}
-
 /// 14 and 15 put commas here, and nowhere else.
 fn describe_split(split: &Split, version: PgVersion, out: &mut Text) {
     let style = match is_terse(version) {
@@ -94,7 +87,7 @@ fn describe_delete(
     delete: &Delete,
     record: &Record<'_>,
 ) -> Result<(), BodyError> {
-    fields.dec(horizon(record.version), delete.horizon);
+    fields.dec(horizon_name(record.version), delete.horizon);
     counts(fields, delete.counts);
     if record.version >= PgVersion::V17 {
         fields.truth("isCatalogRel", delete.is_catalog);
@@ -154,7 +147,7 @@ fn unlinked(fields: &mut Fields<'_>, unlink: &UnlinkPage) {
 fn reused(fields: &mut Fields<'_>, reuse: &ReusePage, version: PgVersion) {
     fields
         .relation("rel", reuse.rel)
-        .full_xid(horizon(version), reuse.horizon);
+        .full_xid(horizon_name(version), reuse.horizon);
     if version >= PgVersion::V17 {
         fields.truth("isCatalogRel", reuse.is_catalog);
     }

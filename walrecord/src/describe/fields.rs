@@ -5,7 +5,7 @@
 use crate::describe::Text;
 use crate::record::Record;
 use crate::rmgr::{ItemPointer, LeArray};
-use crate::types::RelFileLocator;
+use crate::types::{PgVersion, RelFileLocator};
 
 /// What stands between a name and its value, and between a value and the next name.
 #[derive(Clone, Copy)]
@@ -92,7 +92,7 @@ impl<'t> Fields<'t> {
 
     /// A relation, as `1663/5/16384`.
     pub(super) fn relation(&mut self, name: &str, value: RelFileLocator) -> &mut Fields<'t> {
-        relation(self.name(name), value);
+        self.name(name).rel(value);
         self
     }
 
@@ -117,6 +117,14 @@ impl<'t> Fields<'t> {
     ) -> &mut Fields<'t> {
         list(self.name(name), items, write);
         self
+    }
+}
+
+/// What index records call the transaction that queries on a standby must not be older than.
+pub(super) fn horizon_name(version: PgVersion) -> &'static str {
+    match version < PgVersion::V16 {
+        true => "latestRemovedXid",
+        false => "snapshotConflictHorizon",
     }
 }
 
@@ -151,9 +159,7 @@ pub(super) fn offsets(out: &mut Text, items: LeArray<'_, u16>) {
 /// A flag byte, as `0x1F`.
 #[inline]
 pub(super) fn flag_byte(out: &mut Text, value: u8) {
-    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
-    let digit = |value: u8| DIGITS[usize::from(value & 0x0F)];
-    out.raw(&[b'0', b'x', digit(value >> 4), digit(value)]);
+    out.str("0x").hex_upper(value.into(), 2);
 }
 
 /// A truth, as `T` or `F`.
@@ -164,12 +170,6 @@ pub(super) fn truth(out: &mut Text, value: bool) {
 /// A transaction id with its epoch, as `0:745`.
 pub(super) fn full_xid(out: &mut Text, value: u64) {
     out.dec(value >> 32).byte(b':').dec(value as u32);
-}
-
-/// A relation, as `1663/5/16384`.
-pub(super) fn relation(out: &mut Text, value: RelFileLocator) {
-    out.dec(value.spc).byte(b'/').dec(value.db);
-    out.byte(b'/').dec(value.rel);
 }
 
 /// A tuple's place, as `7/1`: block and line pointer.

@@ -1,7 +1,7 @@
 //! Descriptions of Gist records (`gist_desc`, access/rmgrdesc/gistdesc.c). 16 renamed the horizons, 17
 //! added the catalog flags.
 
-use super::fields::{Fields, Style};
+use super::fields::{Fields, Style, horizon_name};
 use crate::describe::Text;
 use crate::record::Record;
 use crate::rmgr::BodyError;
@@ -27,7 +27,7 @@ pub(super) fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyEr
 }
 
 fn describe_delete(delete: &Delete<'_>, version: PgVersion, out: &mut Text) {
-    out.str("delete: ").str(horizon(version));
+    out.str("delete: ").str(horizon_name(version));
     out.byte(b' ').dec(delete.horizon);
     out.str(", nitems: ").dec(delete.offsets.len() as u64);
     catalog_flag(delete.is_catalog, version, out);
@@ -37,15 +37,8 @@ fn describe_reuse(reuse: &PageReuse, version: PgVersion, out: &mut Text) {
     Fields::new(out, Style::SEMICOLON)
         .relation("rel", reuse.rel)
         .dec("blk", reuse.block)
-        .full_xid(horizon(version), reuse.horizon);
+        .full_xid(horizon_name(version), reuse.horizon);
     catalog_flag(reuse.is_catalog, version, out);
-}
-
-fn horizon(version: PgVersion) -> &'static str {
-    match version < PgVersion::V16 {
-        true => "latestRemovedXid",
-        false => "snapshotConflictHorizon",
-    }
 }
 
 fn catalog_flag(is_catalog: bool, version: PgVersion, out: &mut Text) {

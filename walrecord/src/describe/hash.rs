@@ -1,6 +1,6 @@
 //! Descriptions of Hash records (`hash_desc`, access/rmgrdesc/hashdesc.c).
 
-use super::fields::{Fields, Style};
+use super::fields::{Fields, Style, horizon_name};
 use super::float;
 use crate::describe::Text;
 use crate::record::Record;
@@ -63,15 +63,11 @@ pub(super) fn describe(record: &Record<'_>, out: &mut Text) -> Result<(), BodyEr
     Ok(())
 }
 
-/// 16 renamed the horizon, 17 added the catalog flag.
+/// 17 added the catalog flag.
 fn vacuumed(fields: &mut Fields<'_>, vacuum: &VacuumOnePage<'_>, version: PgVersion) {
-    let horizon = match version < PgVersion::V16 {
-        true => "latestRemovedXid",
-        false => "snapshotConflictHorizon",
-    };
     fields
         .dec("ntuples", vacuum.offsets.len() as u64)
-        .dec(horizon, vacuum.horizon);
+        .dec(horizon_name(version), vacuum.horizon);
     if version >= PgVersion::V17 {
         fields.truth("isCatalogRel", vacuum.is_catalog);
     }

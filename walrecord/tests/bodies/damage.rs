@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use walrecord::describe::{Text, describe};
 use walrecord::{EffectContext, PgVersion, RawRecord, Record, effects, rmgr};
 
 use crate::build::context;
@@ -19,6 +20,7 @@ fn decode_all(record: &Record<'_>, context: &EffectContext) {
     let _ = walk(record);
     let _ = effects(record, context, &mut |_| {});
     let _ = rmgr::record_name(record);
+    let _ = describe(record, &mut Text::new());
 }
 
 /// A few records of each kind and block count.

@@ -215,7 +215,10 @@ fn in_place_updates_carry_invalidations_since_18() {
         .u32(1)
         .bytes(&[7; 16]);
     newer.with(|record| match HeapRecord::decode(record).unwrap() {
-        HeapRecord::Inplace(inplace) => assert_eq!(inplace.invalidations.len(), 1),
+        HeapRecord::Inplace(inplace) => {
+            let invalidations = inplace.invalidations.expect("invalidations");
+            assert_eq!(invalidations.messages.len(), 1);
+        }
         other => panic!("{other:?}"),
     });
     assert!(

@@ -11,4 +11,5 @@ mod damage; // Damaged bodies.
 mod effects; // What a record does, one rule a test.
 mod layouts; // Layouts that versions do not share.
 mod real; // Real WAL, against `pg_waldump`.
+mod texts; // Descriptions of rare records.
 mod walk;
