@@ -105,15 +105,23 @@ impl<S: WalSource> RecordReader<S> {
     /// # Errors
     /// If no whole, sound record starts there, or the source fails.
     pub fn read(&mut self, start: Lsn) -> Result<RawRecord<'_>, ReadError<S::Error>> {
+        let behind_header = start.page_offset() == 0 && !self.page_continues(start)?;
         self.seek(start)?;
         let record = self.next_record()?.ok_or(ReadError::Missing(start))?;
-        let at_start = record.start == start
-            || (start.page_offset() == 0 && record.start - start <= LONG_PAGE_HEADER_SIZE as u64);
-        if at_start {
+        if record.start == start || behind_header {
             Ok(record)
         } else {
             Err(WalError::NotARecordStart(start).into())
         }
+    }
+
+    /// Whether the page at `page` begins with the rest of a record. That rest can be so short that the next
+    /// record's distance does not tell.
+    fn page_continues(&self, page: Lsn) -> Result<bool, ReadError<S::Error>> {
+        let mut bytes = [0; LONG_PAGE_HEADER_SIZE];
+        let got = read_full(&self.source, page, &mut bytes)?;
+        let header = PageHeader::parse(&bytes[..got]);
+        Ok(header.is_ok_and(|header| header.continues.is_some()))
     }
 
     /// Reads the next record, or none if the source does not hold the whole of it (yet): the same

@@ -1,6 +1,6 @@
 //! All records of real servers decode, and what they hold is what `pg_waldump` of 15 prints.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use walrecord::rmgr::btree::{BtreeRecord, DeletionCounts, Split};
 use walrecord::rmgr::clog::ClogRecord;
@@ -10,8 +10,8 @@ use walrecord::rmgr::multixact::MultiXactRecord;
 use walrecord::rmgr::standby::StandbyRecord;
 use walrecord::rmgr::storage::StorageRecord;
 use walrecord::rmgr::xlog::{CheckPoint, XlogRecord};
-use walrecord::rmgr::{self, RecordBody};
-use walrecord::{Effect, PageKey, PgVersion, effects};
+use walrecord::rmgr::{self, RecordBody, RmgrId};
+use walrecord::{BlockRef, Effect, ForkNumber, PageKey, PgVersion, effects};
 
 use crate::build::context;
 use crate::common::{Fixture, unpack};
@@ -39,11 +39,49 @@ fn every_record_of_every_version_decodes_and_tells_its_effects() {
             kinds.insert((record.header.rmgr.to_u8(), name.expect("a name")));
         }
         assert!(
-            kinds.len() > 60,
+            kinds.len() > 110,
             "{}: {} kinds",
             fixture.version,
             kinds.len()
         );
+    }
+}
+
+#[test]
+fn records_of_the_newest_minors_name_the_visibility_map_pages_that_they_change() {
+    for fixture in Fixture::newest() {
+        let context = context(fixture.version);
+        let mut naming = BTreeMap::<_, u32>::new();
+        let mut custom = 0;
+        for owned in fixture.records() {
+            let record = owned.raw().decode().unwrap();
+            walk(&record).unwrap_or_else(|error| panic!("{owned:?}: {error}"));
+            effects(&record, &context, &mut |_| {})
+                .unwrap_or_else(|error| panic!("{owned:?}: {error}"));
+            if let RmgrId::Custom(number) = record.header.rmgr {
+                assert_eq!((number, rmgr::record_name(&record)), (128, None));
+                custom += 1;
+            }
+            let is_map = |block: &&BlockRef<'_>| block.tag.fork == ForkNumber::Vm;
+            for block in record.blocks().iter().filter(is_map) {
+                let name = rmgr::record_name(&record).expect("a name");
+                *naming.entry((name, block.id)).or_default() += 1;
+            }
+        }
+        assert!(custom >= 2);
+        for kind in [
+            ("INSERT", 1),
+            ("DELETE", 1),
+            ("LOCK", 1),
+            ("MULTI_INSERT", 1),
+            ("UPDATE", 2),
+            ("UPDATE+INIT", 3),
+            ("HOT_UPDATE", 3),
+            ("VISIBLE", 0),
+        ] {
+            let count = naming.get(&kind).copied().unwrap_or_default();
+            assert!(count >= 2, "{kind:?} in {naming:?}");
+        }
     }
 }
 
@@ -104,7 +142,8 @@ fn describe(body: &RecordBody<'_>) -> Option<String> {
         RecordBody::Storage(StorageRecord::Truncate(cut)) => Some(format!(
             "base/{}/{} to {} blocks flags {}",
             cut.rel.db, cut.rel.rel, cut.blocks, cut.flags
-        )),
+        ))
+        .filter(|_| cut.rel.spc == walrecord::DEFAULT_TABLESPACE),
         RecordBody::Sequence(log) => Some(format!("rel {}", log.rel)),
         RecordBody::LogicalMessage(message) => Some(format!(
             "{}, prefix \"{}\"; payload ({} bytes)",
@@ -161,7 +200,7 @@ fn heap(body: &HeapRecord<'_>) -> Option<String> {
         HeapRecord::Confirm(it) => format!("off {}", it.offnum),
         HeapRecord::Inplace(it) => format!("off {}", it.offnum),
         HeapRecord::Truncate(it) => {
-            let flags = [(1, "CASCADE "), (2, "RESTART_SEQS ")];
+            let flags = [(1, "cascade "), (2, "restart_seqs ")];
             let set = flags.into_iter().filter(|(flag, _)| it.flags & flag != 0);
             let mut text: String = set.map(|(_, name)| name).collect();
             text += &format!("nrelids {} relids", it.relids.len());

@@ -19,7 +19,18 @@ pub(crate) struct Fixture {
 
 impl Fixture {
     pub(crate) fn load(version: PgVersion) -> Fixture {
-        let bytes = unpack(version, "wal.zst");
+        Fixture::load_from(version, &version.to_string())
+    }
+
+    /// What only the newest minor releases and full builds write.
+    pub(crate) fn newest() -> impl Iterator<Item = Fixture> {
+        [(PgVersion::V18, "18.6")]
+            .into_iter()
+            .map(|(version, directory)| Fixture::load_from(version, directory))
+    }
+
+    fn load_from(version: PgVersion, directory: &str) -> Fixture {
+        let bytes = unpack_from(directory, "wal.zst");
         let start = PageHeader::parse(&bytes).expect("a page header").address;
         Fixture {
             version,
@@ -59,10 +70,14 @@ impl Fixture {
 
 /// Unpacks a fixture file.
 pub(crate) fn unpack(version: PgVersion, name: &str) -> Vec<u8> {
+    unpack_from(&version.to_string(), name)
+}
+
+fn unpack_from(directory: &str, name: &str) -> Vec<u8> {
     let path: PathBuf = [
         env!("CARGO_MANIFEST_DIR"),
         "tests/fixtures",
-        &version.to_string(),
+        directory,
         name,
     ]
     .iter()
