@@ -14,7 +14,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 major=$("$waldump" -V | sed -E 's/.* ([0-9]+)\..*/\1/')
 mapfile -t segments < <(find . -maxdepth 1 -regextype posix-extended -regex './[0-9A-F]{24}' -printf '%f\n' | sort)
-first=${segments[0]} last=${segments[-1]} middle=${segments[${#segments[@]} / 2]}
+first=${segments[0]} last=${segments[-1]} middle=
 timeline=$((16#${first:0:8}))
 runs=0 differences=0
 
@@ -27,7 +27,7 @@ compare() { # arguments of both
     if ! cmp -s "$work/ours" "$work/theirs" || (((ours == 0) != (theirs == 0))); then
         differences=$((differences + 1))
         echo "DIFFERS ($ours, $theirs): waldump $*"
-        diff "$work/ours" "$work/theirs" | head -4
+        diff "$work/ours" "$work/theirs" | head -4 | cut -c 1-300
         head -2 "$work/ours.err" "$work/theirs.err"
     fi
 }
@@ -38,8 +38,15 @@ refused() { # arguments that are wrong in both
         echo "NOT REFUSED: waldump $*"
     fi
 }
-# Records of the middle segment, for positions and values that are there.
-"$waldump" "$middle" >"$work/lines" 2>/dev/null
+# The segment with the most records, for positions and values that are there.
+most=0
+for segment in "${segments[@]}"; do
+    "$waldump" "$segment" >"$work/some" 2>/dev/null
+    if (($(wc -l <"$work/some") > most)); then
+        middle=$segment most=$(wc -l <"$work/some")
+        cp "$work/some" "$work/lines"
+    fi
+done
 field() { sed -nE "$1" "$work/lines" | sed -n "${2}p"; }
 starts() { field 's/.*, lsn: ([0-9A-F]+\/[0-9A-F]+), .*/\1/p' "$1"; }
 early=$(starts 2) late=$(starts 40)
@@ -126,7 +133,7 @@ if ((major >= 16)); then
     runs=$((runs + 1))
     "$pageserver" waldump -q --save-fullpage="$work/ours.d" "$first" "$last" 2>/dev/null
     "$waldump" -q --save-fullpage="$work/theirs.d" "$first" "$last" 2>/dev/null
-    diff -r "$work/ours.d" "$work/theirs.d" || differences=$((differences + 1))
+    diff -rq "$work/ours.d" "$work/theirs.d" || differences=$((differences + 1))
     refused -q --save-fullpage="$work/ours.d" "$first"
 else
     refused -q --save-fullpage="$work/ours.d" "$first"
@@ -134,10 +141,11 @@ fi
 
 # What pg_waldump does not have: a stream.
 "$waldump" "$first" "$last" >"$work/theirs" 2>/dev/null
-cat "${segments[@]}" | "$pageserver" waldump - 2>/dev/null | cmp - "$work/theirs" || differences=$((differences + 1))
+cat "${segments[@]}" | "$pageserver" waldump - >"$work/ours" 2>/dev/null
+cmp "$work/ours" "$work/theirs" || differences=$((differences + 1))
 "$waldump" -t $timeline -s "$early" -n 9 >"$work/theirs" 2>/dev/null
-cat "${segments[@]}" | "$pageserver" waldump -s "$early" -n 9 - 2>/dev/null | cmp - "$work/theirs" ||
-    differences=$((differences + 1))
+cat "${segments[@]}" 2>/dev/null | "$pageserver" waldump -s "$early" -n 9 - >"$work/ours" 2>/dev/null
+cmp "$work/ours" "$work/theirs" || differences=$((differences + 1))
 "$pageserver" waldump "$first" "$last" 2>"$work/ours.err" | head -1 >/dev/null
 [[ ${PIPESTATUS[0]} == 0 && ! -s "$work/ours.err" ]] || { echo "a closed pipe is no quiet end"; differences=$((differences + 1)); }
 

@@ -11,7 +11,7 @@ use walrecord::{
 
 /// `pageserver waldump`
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
+#[command(disable_help_flag = true, args_override_self = true)]
 pub struct Waldump {
     /// The first segment file; `-` reads consecutive segments from standard input.
     pub startseg: Option<PathBuf>,

@@ -203,10 +203,11 @@ impl Dump {
                     ControlFlow::Continue(()) => continue,
                     ControlFlow::Break(()) => return Ok(()),
                 },
-                Ok(None) => anyhow!("the WAL ends here"),
-                Err(error) => error.into(),
+                Ok(None) => None,
+                Err(error) => Some(error),
             };
             let position = reader.position();
+            let error = error.map_or_else(|| anyhow!("the WAL ends at {position}"), Error::from);
             if reader.source().is_reached(position) {
                 return Ok(());
             }
@@ -318,6 +319,8 @@ impl Images {
         })
     }
 
+    // Not inlined: the page would be part of what every record needs of the stack.
+    #[inline(never)]
     fn save(&self, record: &Record<'_>) -> Result<()> {
         let mut page = [0; PAGE_SIZE];
         for block in record.blocks() {

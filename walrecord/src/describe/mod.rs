@@ -26,11 +26,13 @@ mod storage;
 mod tablespace;
 mod text;
 mod time;
+mod word;
 mod xact;
 mod xlog;
 
 pub use text::Text;
 pub use time::{LocalTime, TimeZone};
+pub(crate) use word::Word;
 
 use crate::record::Record;
 use crate::rmgr::{BodyError, Rmgr, RmgrId};

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::time::{self, TimeZone};
+use super::time::{Clock, TimeZone};
+use super::word::{Room, Word};
 use crate::types::{Lsn, PgTime, RelFileLocator};
 
 /// Text under construction.
@@ -13,21 +14,11 @@ pub struct Text {
     /// into the room where that is cheaper than at their own.
     bytes: Vec<u8>,
     len: usize,
-    zone: Option<Arc<dyn TimeZone>>,
+    clock: Clock,
 }
 
 /// The smallest room that is made, bytes.
 const MIN_GROWTH: usize = 4 << 10;
-
-const ZEROS: u64 = u64::from_le_bytes([b'0'; 8]);
-/// What is taken from eight zeros to make them spaces.
-const ZERO_TO_SPACE: u64 = u64::from_le_bytes([b'0' - b' '; 8]);
-/// What makes a digit above 9 a letter, upper-case.
-const UPPER: u64 = (b'A' - b'9' - 1) as u64;
-/// What makes a digit above 9 a letter, lower-case.
-const LOWER: u64 = (b'a' - b'9' - 1) as u64;
-/// The first number with more than eight digits.
-const NINE_DIGITS: u64 = 100_000_000;
 
 impl Text {
     /// An empty one, with times in UTC.
@@ -38,7 +29,7 @@ impl Text {
     /// An empty one, with times in a time zone.
     pub fn in_zone(zone: Arc<dyn TimeZone>) -> Text {
         Text {
-            zone: Some(zone),
+            clock: Clock::in_zone(zone),
             ..Text::default()
         }
     }
@@ -100,12 +91,10 @@ impl Text {
     #[inline]
     pub fn dec(&mut self, value: impl Into<u64>) -> &mut Text {
         let value = value.into();
-        if value >= NINE_DIGITS {
-            return self.long_dec(value);
+        match Word::decimal(value) {
+            Some(word) => self.word(word),
+            None => self.long_dec(value),
         }
-        let digits = eight_digits(value);
-        let zeros = leading_zeros(digits);
-        self.store((digits + ZEROS) >> (8 * zeros), 8 - zeros)
     }
 
     /// Appends a signed number in decimal (C's `%d`).
@@ -122,33 +111,23 @@ impl Text {
     #[inline]
     pub fn dec_right(&mut self, value: impl Into<u64>, width: usize) -> &mut Text {
         let value = value.into();
-        if value >= NINE_DIGITS || width < 8 && value >= 10u64.pow(width as u32) {
-            let digits = value.max(1).ilog10() as usize + 1;
-            self.spaces(width.saturating_sub(digits));
-            return self.dec(value);
+        match Word::right(value, width) {
+            Some(word) => self.spaces(width.saturating_sub(8)).word(word),
+            None => {
+                let digits = value.max(1).ilog10() as usize + 1;
+                self.spaces(width.saturating_sub(digits)).dec(value)
+            }
         }
-        if let Some(more) = width.checked_sub(8) {
-            self.spaces(more);
-        }
-        let digits = eight_digits(value);
-        let to_spaces = ZERO_TO_SPACE & ((1 << (8 * leading_zeros(digits))) - 1);
-        let width = width.min(8);
-        self.store(
-            (digits + ZEROS - to_spaces) >> (8 * (8 - width) as u32),
-            width as u32,
-        )
     }
 
     /// Appends an unsigned number in decimal, with zeros before it up to `width`, at most 8 (C's
     /// `%06u` with 6).
     #[inline]
     pub fn dec_zeros(&mut self, value: u32, width: u32) -> &mut Text {
-        if u64::from(value) >= NINE_DIGITS {
-            return self.dec(value);
+        match Word::zeros(u64::from(value), width) {
+            Some(word) => self.word(word),
+            None => self.dec(value),
         }
-        let digits = eight_digits(u64::from(value));
-        let zeros = leading_zeros(digits).min(8 - width.min(8));
-        self.store((digits + ZEROS) >> (8 * zeros), 8 - zeros)
     }
 
     /// Appends text, with spaces behind it up to `width` (C's `%-11s` with 11).
@@ -163,30 +142,32 @@ impl Text {
 
     /// Appends this many spaces.
     pub fn spaces(&mut self, count: usize) -> &mut Text {
-        for _ in 0..count {
-            self.byte(b' ');
+        const SPACES: &[u8; 32] = &[b' '; 32];
+        let (whole, rest) = (count / SPACES.len(), count % SPACES.len());
+        for _ in 0..whole {
+            self.raw(SPACES);
         }
-        self
+        self.store_array(SPACES, rest)
     }
 
     /// Appends a number in upper-case hexadecimal without leading zeros (C's `%X`).
     #[inline]
     pub fn hex(&mut self, value: u64) -> &mut Text {
-        self.hex_digits(value, 1, UPPER)
+        self.hex_digits(value, 1, Word::UPPER)
     }
 
     /// Appends a number in upper-case hexadecimal, padded with zeros to `width` digits at least, 16 at
     /// most (C's `%02X` with 2).
     #[inline]
     pub fn hex_upper(&mut self, value: u64, width: u32) -> &mut Text {
-        self.hex_digits(value, width, UPPER)
+        self.hex_digits(value, width, Word::UPPER)
     }
 
     /// Appends a number in lower-case hexadecimal, padded with zeros to `width` digits at least, 16 at
     /// most (C's `%02x` with 2).
     #[inline]
     pub fn hex_lower(&mut self, value: u64, width: usize) -> &mut Text {
-        self.hex_digits(value, width.min(16) as u32, LOWER)
+        self.hex_digits(value, width.min(16) as u32, Word::LOWER)
     }
 
     /// Appends a position as `pg_waldump` of 14 to 18 prints it: both halves in hexadecimal, the lower
@@ -195,7 +176,11 @@ impl Text {
     pub fn lsn(&mut self, lsn: Lsn, pad: bool) -> &mut Text {
         let value = lsn.get();
         self.hex(value >> 32).byte(b'/');
-        self.eight_hex(value as u32, if pad { 8 } else { 1 }, UPPER)
+        self.word(Word::hex(
+            value as u32,
+            if pad { 8 } else { 1 },
+            Word::UPPER,
+        ))
     }
 
     /// Appends a relation: `1663/5/16384`.
@@ -207,43 +192,49 @@ impl Text {
 
     /// Appends a time as `pg_waldump` prints it: `2026-05-11 19:49:58.123456 UTC`.
     pub fn time(&mut self, at: PgTime) -> &mut Text {
-        // Taken out, since it is asked while the text is written to.
-        let zone = self.zone.take();
-        time::write(self, at, zone.as_deref());
-        self.zone = zone;
+        // Taken out, since the clock writes to the text.
+        let mut clock = std::mem::take(&mut self.clock);
+        clock.write(at, self);
+        self.clock = clock;
         self
     }
 
     fn long_dec(&mut self, value: u64) -> &mut Text {
         // At most one more round: 64 bits have 20 digits.
-        self.dec(value / NINE_DIGITS);
-        self.store(eight_digits(value % NINE_DIGITS) + ZEROS, 8)
+        self.dec(value / Word::NINE_DIGITS);
+        self.word(Word::eight(value % Word::NINE_DIGITS))
     }
 
     #[inline]
     fn hex_digits(&mut self, value: u64, width: u32, letters: u64) -> &mut Text {
         let high = (value >> 32) as u32;
-        if high == 0 && width <= 8 {
-            return self.eight_hex(value as u32, width, letters);
+        if high != 0 || width > 8 {
+            self.word(Word::hex(high, width.saturating_sub(8), letters));
+            return self.word(Word::hex(value as u32, 8, letters));
         }
-        self.eight_hex(high, width.saturating_sub(8), letters)
-            .eight_hex(value as u32, 8, letters)
+        self.word(Word::hex(value as u32, width, letters))
     }
 
-    /// Up to eight hexadecimal digits, at least `width` of them.
+    /// Appends up to eight characters.
     #[inline]
-    fn eight_hex(&mut self, value: u32, width: u32, letters: u64) -> &mut Text {
-        let digits = eight_nibbles(value);
-        let zeros = leading_zeros(digits).min(8 - width.clamp(1, 8));
-        let above_nine = (digits + u64::from_le_bytes([6; 8])) >> 4 & u64::from_le_bytes([1; 8]);
-        let text = digits + ZEROS + above_nine * letters;
-        self.store(text >> (8 * zeros), 8 - zeros)
+    fn word(&mut self, word: Word) -> &mut Text {
+        self.store_array(&word.characters.to_le_bytes(), word.used as usize)
     }
 
-    /// Appends the first `used` of eight characters.
+    /// Writes up to `N` characters through `write`, which keeps count of them. Cheaper than one piece
+    /// after the other where a line has many short ones.
     #[inline]
-    fn store(&mut self, characters: u64, used: u32) -> &mut Text {
-        self.store_array(&characters.to_le_bytes(), used as usize)
+    pub(crate) fn within<const N: usize>(&mut self, write: impl FnOnce(&mut Room<'_, N>)) {
+        loop {
+            let room = self.bytes.get_mut(self.len..);
+            if let Some(text) = room.and_then(<[u8]>::first_chunk_mut::<N>) {
+                let mut room = Room { text, at: 0 };
+                write(&mut room);
+                self.len += room.at;
+                return;
+            }
+            self.grow(N);
+        }
     }
 
     /// Appends the first `used` of `N` characters: one store of a size that the compiler knows.
@@ -265,36 +256,6 @@ impl Text {
         let least = self.len + more.max(MIN_GROWTH);
         self.bytes.resize(least.max(2 * self.bytes.len()), 0);
     }
-}
-
-/// The eight decimal digits of a number below 10^8, one in a byte, the first in the lowest: halves,
-/// then quarters, then digits, all of a level at once.
-#[inline]
-const fn eight_digits(value: u64) -> u64 {
-    let halves = (value / 10_000) | ((value % 10_000) << 32);
-    // Division by 100, exact up to 9999.
-    let high = (halves * 10_486) >> 20 & 0x0000_007F_0000_007F;
-    let pairs = high | (halves - 100 * high) << 16;
-    // Division by 10, exact up to 99.
-    let tens = (pairs * 103) >> 10 & 0x000F_000F_000F_000F;
-    tens | (pairs - 10 * tens) << 8
-}
-
-/// The eight hexadecimal digits of a number, one in a byte, the first in the lowest.
-#[inline]
-const fn eight_nibbles(value: u32) -> u64 {
-    let value = value as u64;
-    let halves = (value | value << 16) & 0x0000_FFFF_0000_FFFF;
-    let bytes = (halves | halves << 8) & 0x00FF_00FF_00FF_00FF;
-    let nibbles = (bytes | bytes << 4) & 0x0F0F_0F0F_0F0F_0F0F;
-    nibbles.swap_bytes()
-}
-
-/// How many of eight digits are zeros before the first other one, or before the last.
-#[inline]
-const fn leading_zeros(digits: u64) -> u32 {
-    // The last digit counts as one that is not zero.
-    (digits | 1 << 56).trailing_zeros() / 8
 }
 
 #[cfg(test)]

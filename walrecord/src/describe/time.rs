@@ -2,6 +2,7 @@
 //! handed in: what a zone's rules are is a matter of the system, not of WAL.
 
 use std::fmt::Debug;
+use std::sync::Arc;
 
 use super::Text;
 use crate::types::PgTime;
@@ -34,35 +35,73 @@ const POSTGRES_EPOCH: i64 = 946_684_800;
 const MICROS: i64 = 1_000_000;
 const DAY: i64 = 86_400;
 
-/// Appends a time; in UTC if no zone is given.
-pub(super) fn write(out: &mut Text, at: PgTime, zone: Option<&dyn TimeZone>) {
-    // C's division, as there: towards zero, so that micros before 2000 carry a sign.
-    let unix = at / MICROS + POSTGRES_EPOCH;
-    let micros = (at % MICROS) as i32;
-    match zone {
-        Some(zone) => zone.at(unix, &mut |local| write_local(out, unix, micros, local)),
-        None => write_local(out, unix, micros, LocalTime::UTC),
+/// Shows times, and keeps what it showed last: a commit is seldom alone in its second.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clock {
+    zone: Option<Arc<dyn TimeZone>>,
+    shown: Shown,
+}
+
+/// A second since 1970 as text. At first, a text of nothing for no second that a time can have.
+#[derive(Clone, Debug)]
+struct Shown {
+    unix: i64,
+    /// Date and time.
+    text: Vec<u8>,
+    /// What the time zone is called then.
+    zone: Vec<u8>,
+}
+
+impl Default for Shown {
+    fn default() -> Shown {
+        Shown {
+            unix: i64::MAX,
+            text: Vec::new(),
+            zone: Vec::new(),
+        }
     }
 }
 
-fn write_local(out: &mut Text, unix: i64, micros: i32, local: LocalTime<'_>) {
-    let shown = unix + i64::from(local.ahead);
-    let date = Date::of_day(shown.div_euclid(DAY));
-    let second = shown.rem_euclid(DAY) as u32;
-    if date.year < 0 {
-        out.byte(b'-');
+impl Clock {
+    pub(super) fn in_zone(zone: Arc<dyn TimeZone>) -> Clock {
+        Clock {
+            zone: Some(zone),
+            shown: Shown::default(),
+        }
     }
-    out.dec(date.year.unsigned_abs()).byte(b'-');
-    out.dec_zeros(date.month, 2).byte(b'-');
-    out.dec_zeros(date.day, 2).byte(b' ');
-    out.dec_zeros(second / 3600, 2).byte(b':');
-    out.dec_zeros(second / 60 % 60, 2).byte(b':');
-    out.dec_zeros(second % 60, 2).byte(b'.');
-    match micros {
-        0.. => out.dec_zeros(micros.unsigned_abs(), 6),
-        _ => out.byte(b'-').dec_zeros(micros.unsigned_abs(), 5),
-    };
-    out.byte(b' ').str(local.name);
+
+    /// Appends a time; in UTC if there is no zone.
+    pub(super) fn write(&mut self, at: PgTime, out: &mut Text) {
+        // C's division, as there: towards zero, so that micros before 2000 carry a sign.
+        let unix = at / MICROS + POSTGRES_EPOCH;
+        let micros = (at % MICROS) as i32;
+        if unix != self.shown.unix {
+            let shown = &mut self.shown;
+            match &self.zone {
+                Some(zone) => zone.at(unix, &mut |local| shown.show(unix, local)),
+                None => shown.show(unix, LocalTime::UTC),
+            }
+        }
+        out.raw(&self.shown.text).byte(b'.');
+        match micros {
+            0.. => out.dec_zeros(micros.unsigned_abs(), 6),
+            _ => out.byte(b'-').dec_zeros(micros.unsigned_abs(), 5),
+        };
+        out.byte(b' ').raw(&self.shown.zone);
+    }
+}
+
+impl Shown {
+    fn show(&mut self, unix: i64, local: LocalTime<'_>) {
+        let shown = unix + i64::from(local.ahead);
+        let date = Date::of_day(shown.div_euclid(DAY));
+        let second = shown.rem_euclid(DAY);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        let Date { year, month, day } = date;
+        self.unix = unix;
+        self.text = format!("{year}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}").into();
+        self.zone = local.name.into();
+    }
 }
 
 /// A day of the Gregorian calendar.
@@ -102,7 +141,6 @@ impl Date {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     #[derive(Debug)]
     struct Kathmandu;

@@ -1,10 +1,10 @@
 //! The blocks that a record refers to, behind its description (`XLogRecGetBlockRefInfo`,
 //! access/rmgrdesc/xlogdesc.c; in 14 a part of bin/pg_waldump/pg_waldump.c).
 
-use crate::describe::Text;
+use crate::describe::{Text, Word};
 use crate::image::{BlockImage, ImageCompression};
 use crate::record::{BlockRef, Record};
-use crate::types::{ForkNumber, PAGE_SIZE, PgVersion};
+use crate::types::{BlockTag, ForkNumber, PAGE_SIZE, PgVersion};
 
 /// How much is told of a record's blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,12 +37,48 @@ pub(super) fn describe(record: &Record<'_>, style: BlockStyle, out: &mut Text) {
 
 #[inline]
 fn describe_short(block: &BlockRef<'_>, out: &mut Text) {
+    let BlockTag {
+        rel,
+        fork,
+        block: number,
+    } = block.tag;
+    let decimal = |value: u32| Word::decimal(u64::from(value));
+    let words = (
+        decimal(rel.spc),
+        decimal(rel.db),
+        decimal(rel.rel),
+        decimal(number),
+    );
+    let (Some(spc), Some(db), Some(rel_word), Some(number_word)) = words else {
+        return describe_long(block, out);
+    };
+    // At most 80 characters.
+    out.within::<96>(|room| {
+        room.str(", blkref #")
+            .word(Word::short(block.id))
+            .str(": rel ");
+        room.word(spc).str("/").word(db).str("/").word(rel_word);
+        if fork != ForkNumber::Main {
+            room.str(" fork ").str(fork.name());
+        }
+        room.str(" blk ").word(number_word);
+    });
+    mark_image(block, out);
+}
+
+/// The same for numbers of more than eight digits.
+fn describe_long(block: &BlockRef<'_>, out: &mut Text) {
     out.str(", blkref #").dec(block.id);
     out.str(": rel ").rel(block.tag.rel);
     if block.tag.fork != ForkNumber::Main {
         out.str(" fork ").str(block.tag.fork.name());
     }
     out.str(" blk ").dec(block.tag.block);
+    mark_image(block, out);
+}
+
+#[inline]
+fn mark_image(block: &BlockRef<'_>, out: &mut Text) {
     if let Some(image) = &block.image {
         out.str(match image.apply {
             true => " FPW",

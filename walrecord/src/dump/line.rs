@@ -2,7 +2,7 @@
 
 use super::RecordLength;
 use super::blocks::{self, BlockStyle};
-use crate::describe::{Text, describe};
+use crate::describe::{Text, Word, describe};
 use crate::record::Record;
 use crate::rmgr::{BodyError, Rmgr, RmgrId, record_name};
 
@@ -17,7 +17,6 @@ pub fn record_line(
     out: &mut Text,
 ) -> Result<(), BodyError> {
     head(record, out);
-    out.str("desc: ");
     match record_name(record) {
         Some(name) => out.str(name),
         None => {
@@ -37,24 +36,36 @@ pub fn record_line(
 /// What a line begins with, whatever the record holds.
 #[inline]
 fn head(record: &Record<'_>, out: &mut Text) {
-    match record.header.rmgr {
-        RmgrId::BuiltIn(rmgr) => {
-            let start = &STARTS[rmgr as usize];
-            out.store_array(&start.text, start.length);
-        }
-        RmgrId::Custom(_) => {
-            // As long as the column is wide, but for two.
-            let name = record.header.rmgr.to_string();
-            out.str(BEFORE_NAME).str_left(&name, NAME_WIDTH);
-            out.str(BEHIND_NAME);
-        }
-    }
+    let header = &record.header;
     let length = RecordLength::of(record);
-    out.dec_right(length.rest, 6).byte(b'/');
+    let words = (
+        Word::right(u64::from(length.rest), 6),
+        Word::right(u64::from(header.total_length), 6),
+        Word::right(u64::from(header.xid), 8),
+    );
+    let (RmgrId::BuiltIn(rmgr), (Some(rest), Some(total), Some(xid))) = (header.rmgr, words) else {
+        return long_head(record, length, out);
+    };
+    // At most 144 characters.
+    out.within::<160>(|room| {
+        let start = &STARTS[rmgr as usize];
+        room.store(&start.text, start.length).word(rest);
+        room.str("/").word(total).str(", tx:   ").word(xid);
+        room.str(", lsn: ").lsn(record.start.get());
+        room.str(", prev ").lsn(header.prev.get()).str(", desc: ");
+    });
+}
+
+/// The same for an extension's record, and for numbers that are wider than their columns.
+fn long_head(record: &Record<'_>, length: RecordLength, out: &mut Text) {
+    let name = record.header.rmgr.to_string();
+    out.str(BEFORE_NAME).str_left(&name, NAME_WIDTH);
+    out.str(BEHIND_NAME).dec_right(length.rest, 6).byte(b'/');
     out.dec_right(record.header.total_length, 6);
     out.str(", tx: ").dec_right(record.header.xid, 10);
     out.str(", lsn: ").lsn(record.start, true);
-    out.str(", prev ").lsn(record.header.prev, true).str(", ");
+    out.str(", prev ").lsn(record.header.prev, true);
+    out.str(", desc: ");
 }
 
 const BEFORE_NAME: &str = "rmgr: ";

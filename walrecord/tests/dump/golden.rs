@@ -1,7 +1,7 @@
 //! Every record of every fixture gives the line that `pg_waldump` of its version gave, byte for byte.
 //! `fixtures/README.md` says how the texts were made.
 
-use crate::common::{Fixture, unpack};
+use crate::common::Fixture;
 use walrecord::describe::Text;
 use walrecord::dump::{BlockStyle, Stats, StatsBy, record_line};
 use walrecord::{PgVersion, Record};
@@ -44,7 +44,7 @@ fn without_prepared_stats(text: &[u8]) -> Vec<u8> {
 
 /// Compares whole texts, but shows only the first line that differs.
 fn check(fixture: &Fixture, golden: &str, ours: &Text) {
-    let theirs = unpack(fixture.version, golden);
+    let theirs = fixture.unpack(golden);
     let ours = match fixture.version {
         PgVersion::V16 => without_prepared_stats(ours.as_bytes()),
         _ => ours.as_bytes().to_vec(),
@@ -70,7 +70,7 @@ fn check(fixture: &Fixture, golden: &str, ours: &Text) {
 
 #[test]
 fn lines_are_those_of_pg_waldump() {
-    for fixture in Fixture::all() {
+    for fixture in Fixture::all().chain(Fixture::newest()) {
         check(
             &fixture,
             "waldump.txt.zst",
@@ -81,7 +81,7 @@ fn lines_are_those_of_pg_waldump() {
 
 #[test]
 fn lines_with_blocks_in_detail_are_those_of_pg_waldump() {
-    for fixture in Fixture::all() {
+    for fixture in Fixture::all().chain(Fixture::newest()) {
         let ours = lines(&fixture, BlockStyle::Detailed);
         check(&fixture, "bkp-details.txt.zst", &ours);
     }
@@ -89,7 +89,7 @@ fn lines_with_blocks_in_detail_are_those_of_pg_waldump() {
 
 #[test]
 fn statistics_are_those_of_pg_waldump() {
-    for fixture in Fixture::all() {
+    for fixture in Fixture::all().chain(Fixture::newest()) {
         let mut stats = Stats::new();
         let mut first = None;
         let mut text = dump(&fixture, |record, _| {

@@ -13,6 +13,8 @@ pub(crate) const SEGMENT: u32 = 1 << 20;
 /// The WAL of one server, see `fixtures/README.md`.
 pub(crate) struct Fixture {
     pub(crate) version: PgVersion,
+    /// Where its files are.
+    directory: String,
     pub(crate) start: Lsn,
     pub(crate) bytes: Vec<u8>,
 }
@@ -34,9 +36,15 @@ impl Fixture {
         let start = PageHeader::parse(&bytes).expect("a page header").address;
         Fixture {
             version,
+            directory: directory.to_owned(),
             start,
             bytes,
         }
+    }
+
+    /// Unpacks another of its files.
+    pub(crate) fn unpack(&self, name: &str) -> Vec<u8> {
+        unpack_from(&self.directory, name)
     }
 
     pub(crate) fn all() -> impl Iterator<Item = Fixture> {
