@@ -31,6 +31,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
             command: Page::Get(args),
         } => command::page_get(args, &log),
         Command::Checkout(args) => command::checkout(args, &log),
+        Command::Walverify(args) => command::walverify(args, &log),
     }
 }
 

@@ -38,7 +38,7 @@ pub mod xlog;
 pub use any::RecordBody;
 pub use body::{BodyError, ItemPointer, LeArray, LeItem, LeIter};
 pub use index_tuple::IndexTuples;
-pub use names::record_name;
+pub use names::{kind_name, record_name};
 
 use std::fmt;
 

@@ -11,7 +11,12 @@ pub fn record_name(record: &Record<'_>) -> Option<&'static str> {
     let RmgrId::BuiltIn(rmgr) = record.header.rmgr else {
         return None;
     };
-    let (info, version) = (record.info(), record.version);
+    kind_name(rmgr, record.info(), record.version)
+}
+
+/// The name that [`record_name`] gives records of a built-in resource manager with this opcode (the high
+/// four bits of the flag byte).
+pub fn kind_name(rmgr: Rmgr, info: u8, version: PgVersion) -> Option<&'static str> {
     match rmgr {
         Rmgr::Xlog => xlog(info, version),
         Rmgr::Transaction => transaction(info),
