@@ -161,7 +161,10 @@ fn a_named_map_page_is_cleared_by_lsn_and_not_created() {
     );
     set_lsn(&mut page, Lsn::new(1));
     let applied = apply_to(&mut page, &record, tag(VM, 0));
-    assert_eq!((applied, page_lsn(&page)), (Ok(Applied::Skipped), Lsn::new(1)));
+    assert_eq!(
+        (applied, page_lsn(&page)),
+        (Ok(Applied::Skipped), Lsn::new(1))
+    );
 }
 
 #[test]

@@ -86,9 +86,10 @@ fn the_next_record_meets_redos_page_or_the_expected_one_as_asked() {
 #[test]
 fn an_extensions_page_is_refused_by_name_and_others_are_verified() {
     let custom = RecordBuilder::new(Rmgr::Heap, 0, b"?").custom(130);
-    let custom = custom
-        .expect(0, 0, tag(MAIN, 1), &[], &inserted(1))
-        .block(1, 0, tag(MAIN, 2), &[]);
+    let custom =
+        custom
+            .expect(0, 0, tag(MAIN, 1), &[], &inserted(1))
+            .block(1, 0, tag(MAIN, 2), &[]);
     let mut verifier = Verifier::new(RULES);
     replay(&mut verifier, &insert(2, &inserted(2)));
     replay(&mut verifier, &custom);
@@ -129,7 +130,10 @@ fn of_a_map_the_bits_that_the_record_names_must_be_equal_and_others_are_noted() 
     expected[map_byte(4)] |= 0b01;
     expected[map_byte(4000)] |= 0b11;
     let findings = verify(&expected);
-    assert_eq!((findings.totals(), findings.maps_with_other_bits), ((1, 0), 1));
+    assert_eq!(
+        (findings.totals(), findings.maps_with_other_bits),
+        ((1, 0), 1)
+    );
     assert!(matches!(
         findings.notes[0].what,
         Disagreement::OtherBits {
