@@ -73,19 +73,19 @@ fn clear_all(page: &mut Page, record: &Record<'_>, map: &BlockTag) -> Result<boo
     Ok(changed)
 }
 
-/// The heap blocks whose bits on this page of the map a record is about: one, or two of an UPDATE.
-pub(crate) fn heap_blocks(
+/// The bits on this page of the map that a record is about: of one heap block, or of two (UPDATE).
+pub(crate) fn named_bits(
     record: &Record<'_>,
     map: &BlockTag,
-) -> Result<[Option<BlockNumber>; 2], Fault> {
+) -> Result<[Option<(BlockNumber, u8)>; 2], Fault> {
     if sets(record) {
         let heap = record.block(1).ok_or(Fault::Missing("block 1"))?;
-        return Ok([Some(heap.tag.block), None]);
+        return Ok([Some((heap.tag.block, BLOCK_BITS)), None]);
     }
-    let mut blocks = clears(record)?
+    let mut bits = clears(record)?
         .filter(|clear| clear.map == *map)
-        .map(|clear| clear.heap_block);
-    Ok([blocks.next(), blocks.next()])
+        .map(|clear| (clear.heap_block, clear.bits));
+    Ok([bits.next(), bits.next()])
 }
 
 /// Makes a page that was never written an empty one. Says whether it did.

@@ -1,6 +1,6 @@
 //! Comparing a page with the version that a record expects.
 
-use walrecord::rmgr::visibility::{ALL_FROZEN, ALL_VISIBLE, map_byte, map_shift};
+use walrecord::rmgr::visibility::{map_byte, map_shift};
 use walrecord::{BlockTag, ForkNumber, Page, Record, Rmgr};
 
 use super::findings::Disagreement;
@@ -39,17 +39,15 @@ pub(super) fn compare(
     Verdict::Different(Disagreement::between(actual, expected))
 }
 
-/// None if the pages differ in more than bits of heap blocks that the record does not name.
+/// None if the pages differ in more than bits that the record is not about.
 fn other_bits(
     actual: &Page,
     expected: &Page,
     record: &Record<'_>,
     map: &BlockTag,
 ) -> Option<Verdict> {
-    for heap_block in vm::heap_blocks(record, map).ok()?.into_iter().flatten() {
-        let bits = |page: &Page| {
-            page[map_byte(heap_block)] >> map_shift(heap_block) & (ALL_VISIBLE | ALL_FROZEN)
-        };
+    for (heap_block, named) in vm::named_bits(record, map).ok()?.into_iter().flatten() {
+        let bits = |page: &Page| page[map_byte(heap_block)] >> map_shift(heap_block) & named;
         if bits(actual) != bits(expected) {
             return None;
         }

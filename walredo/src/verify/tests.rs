@@ -149,6 +149,27 @@ fn of_a_map_the_bits_that_the_record_names_must_be_equal_and_others_are_noted() 
     assert_eq!(verify(&expected).totals(), (0, 1));
 }
 
+/// `CREATE DATABASE` by WAL loses a map's bits. Of a block that the primary still has all-visible, a lock
+/// (17.11, 18.6) clears only the all-frozen bit: nothing is said of the other one.
+#[test]
+fn of_a_lock_only_the_frozen_bit_must_be_equal() {
+    let lock = |expected: &Page| {
+        RecordBuilder::new(Rmgr::Heap, 0x60, &[9, 0, 0, 0, 1, 0, 2, 1])
+            .block(0, 0, tag(MAIN, 5), &[])
+            .expect(1, 0, tag(VM, 0), &[], expected)
+    };
+    let mut map = ZERO_PAGE;
+    init(&mut map, 0);
+    for (bits, totals) in [(0b0100, (1, 0)), (0b1100, (0, 1))] {
+        let mut verifier = Verifier::new(RULES);
+        verifier.load(tag(VM, 0), Box::new(map));
+        let mut expected = map;
+        expected[map_byte(5)] = bits;
+        replay(&mut verifier, &lock(&expected));
+        assert_eq!(verifier.totals(), totals, "{bits:04b}");
+    }
+}
+
 #[test]
 fn shares_find_together_what_one_finds_alone() {
     let mut wrong = inserted(17);
