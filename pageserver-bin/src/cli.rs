@@ -67,6 +67,8 @@ pub enum Command {
     Checkout(Checkout),
     /// Show WAL as pg_waldump of its version does.
     Waldump(Box<Waldump>),
+    /// Replay WAL that carries the expected version of each page, and compare.
+    Walverify(WalVerify),
 }
 
 /// `pageserver demo`
@@ -224,6 +226,38 @@ pub struct Checkout {
     /// Which server to ask.
     #[command(flatten)]
     pub server: Server,
+}
+
+/// `pageserver walverify`
+#[derive(Debug, Args)]
+pub struct WalVerify {
+    /// A directory of WAL segment files (`pg_wal`, an archive) written with `wal_consistency_checking = all`,
+    /// best with `full_page_writes = off`. Or a report that an earlier run printed with `--json`.
+    #[arg(value_name = "DIR", required = true)]
+    pub paths: Vec<PathBuf>,
+    /// The minor release of the server that wrote the WAL, the 18 of 15.18. Default: the newest. It
+    /// decides details of redo.
+    #[arg(long)]
+    pub minor: Option<u16>,
+    /// The server logged no hint bits: neither data checksums nor `wal_log_hints` were on.
+    #[arg(long)]
+    pub no_hint_bits: bool,
+    /// Apply each record to the version expected before it, not to the page that redo made.
+    #[arg(long)]
+    pub reseed: bool,
+    /// Pages are verified by this many threads, each a share of them. Default: a thread a core, 8 at most.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub jobs: Option<u32>,
+    /// Memory for pages, megabytes; every page that the WAL touches takes 8 KiB of it. Those not touched for
+    /// longest are forgotten first, and begin anew.
+    #[arg(long, value_name = "MB", default_value_t = 4096)]
+    pub memory_mb: u32,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Print which records of which version were verified, as a Markdown table.
+    #[arg(long, conflicts_with = "json")]
+    pub coverage_markdown: bool,
 }
 
 /// Reads `250ms`, `5s`, `2m`, `1h`.

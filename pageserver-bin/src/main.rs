@@ -32,6 +32,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         } => command::page_get(args, &log),
         Command::Checkout(args) => command::checkout(args, &log),
         Command::Waldump(args) => waldump::waldump(args),
+        Command::Walverify(args) => command::walverify(args, &log),
     }
 }
 

@@ -39,6 +39,13 @@ pub enum RedoError {
     },
 }
 
+impl RedoError {
+    pub(crate) fn unsupported(record: &Record<'_>, key: PageKey) -> RedoError {
+        let record = RecordId::of(record);
+        RedoError::Unsupported { key, record }
+    }
+}
+
 /// Names a record in messages: its kind, where it starts and ends. Printed
 /// `Heap/UPDATE at 0/16E2408 (ends 0/16E2448)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -73,4 +73,6 @@ pub use error::{Fault, RecordId, RecordKind, RedoError};
 pub use mask::mask;
 pub use page::{free_space_category, header_plausible, heap_free_space, is_new, is_zero, page_lsn};
 pub use redo::{Applied, redo};
-pub use verify::{BlockCounts, Difference, Verifier};
+pub use verify::{
+    Base, BlockCounts, Difference, Disagreement, Findings, Share, Verifier, VerifyOptions,
+};

@@ -1,6 +1,7 @@
 //! The contract that every resource manager's redo shares (`XLogReadBufferForRedoExtended`,
 //! access/transam/xlogutils.c), in one place; the resource managers only edit pages that are ripe.
 
+use walrecord::rmgr::visibility;
 use walrecord::{
     BlockNumber, BlockRef, BlockTag, ForkNumber, Page, PageKey, Record, RedoRules, Rmgr, RmgrId,
 };
@@ -166,8 +167,7 @@ fn apply_to_named(page: &mut Page, rmgr: Rmgr, cx: &Context<'_, '_>) -> Result<A
     if cx.block.will_init {
         page.fill(0);
     } else if page::is_new(page) {
-        // Redo creates pages of the visibility map where they are missing (RBM_ZERO_ON_ERROR).
-        if cx.block.tag.fork != ForkNumber::Vm {
+        if cx.block.tag.fork != ForkNumber::Vm || !visibility::sets(cx.record) {
             return Ok(Applied::NoBase);
         }
     } else if cx.record.end <= page::page_lsn(page) {

@@ -51,7 +51,7 @@ pub(crate) fn tag(fork: ForkNumber, block: u32) -> BlockTag {
 
 /// A record in the making.
 pub(crate) struct RecordBuilder {
-    rmgr: Rmgr,
+    rmgr: u8,
     info: u8,
     xid: u32,
     headers: Vec<u8>,
@@ -62,13 +62,19 @@ pub(crate) struct RecordBuilder {
 impl RecordBuilder {
     pub(crate) fn new(rmgr: Rmgr, info: u8, main: &[u8]) -> RecordBuilder {
         RecordBuilder {
-            rmgr,
+            rmgr: rmgr as u8,
             info,
             xid: 700,
             headers: Vec::new(),
             payload: Vec::new(),
             main: main.to_vec(),
         }
+    }
+
+    /// Makes the record an extension's.
+    pub(crate) const fn custom(mut self, rmgr: u8) -> Self {
+        self.rmgr = rmgr;
+        self
     }
 
     /// The transaction that writes the record, 700 unless told.
@@ -106,6 +112,27 @@ impl RecordBuilder {
         self
     }
 
+    /// Adds a reference with an uncompressed image of the version that is expected after the record.
+    pub(crate) fn expect(
+        mut self,
+        id: u8,
+        flags: u8,
+        tag: BlockTag,
+        data: &[u8],
+        page: &Page,
+    ) -> Self {
+        let has_data = if data.is_empty() { 0 } else { 0x20 };
+        self.headers
+            .extend_from_slice(&[id, flags | 0x10 | has_data | tag.fork as u8]);
+        self.headers
+            .extend_from_slice(&(data.len() as u16).to_le_bytes());
+        self.headers.extend_from_slice(&[0, 0x20, 0, 0, 0]);
+        self.push_tag(tag);
+        self.payload.extend_from_slice(page);
+        self.payload.extend_from_slice(data);
+        self
+    }
+
     fn push_tag(&mut self, tag: BlockTag) {
         for word in [tag.rel.spc, tag.rel.db, tag.rel.rel, tag.block] {
             self.headers.extend_from_slice(&word.to_le_bytes());
@@ -127,7 +154,7 @@ impl RecordBuilder {
         let mut out = ((24 + body.len()) as u32).to_le_bytes().to_vec();
         out.extend_from_slice(&self.xid.to_le_bytes());
         out.extend_from_slice(&[0; 8]);
-        out.extend_from_slice(&[self.info, self.rmgr as u8, 0, 0, 0, 0, 0, 0]);
+        out.extend_from_slice(&[self.info, self.rmgr, 0, 0, 0, 0, 0, 0]);
         out.extend_from_slice(&body);
         out
     }

@@ -6,7 +6,7 @@
 use walrecord::rmgr::heap2::Heap2Record;
 use walrecord::rmgr::storage::StorageRecord;
 use walrecord::rmgr::visibility::{
-    ALL_FROZEN, ALL_VISIBLE, VmClear, clears, map_block, map_byte, map_shift,
+    ALL_FROZEN, ALL_VISIBLE, VmClear, clears, map_block, map_byte, map_shift, sets,
 };
 use walrecord::{BlockNumber, BlockTag, Page, Record, Rmgr, RmgrId};
 
@@ -18,7 +18,8 @@ use crate::redo::{Context, Edit};
 const BLOCK_BITS: u8 = ALL_VISIBLE | ALL_FROZEN;
 
 /// A page of the map that a heap record refers to: of VISIBLE, or with bits to clear (17.11, 18.6 and
-/// newer). A page that was never written becomes an empty one first.
+/// newer). VISIBLE makes a page that was never written an empty one first; of others such a page does
+/// not get here.
 pub(crate) fn redo_named(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault> {
     let created = init_if_new(page);
     let changed = if cx.record.header.rmgr == RmgrId::BuiltIn(Rmgr::Heap2)
@@ -70,6 +71,21 @@ fn clear_all(page: &mut Page, record: &Record<'_>, map: &BlockTag) -> Result<boo
         *byte &= !mask;
     }
     Ok(changed)
+}
+
+/// The bits on this page of the map that a record is about: of one heap block, or of two (UPDATE).
+pub(crate) fn named_bits(
+    record: &Record<'_>,
+    map: &BlockTag,
+) -> Result<[Option<(BlockNumber, u8)>; 2], Fault> {
+    if sets(record) {
+        let heap = record.block(1).ok_or(Fault::Missing("block 1"))?;
+        return Ok([Some((heap.tag.block, BLOCK_BITS)), None]);
+    }
+    let mut bits = clears(record)?
+        .filter(|clear| clear.map == *map)
+        .map(|clear| (clear.heap_block, clear.bits));
+    Ok([bits.next(), bits.next()])
 }
 
 /// Makes a page that was never written an empty one. Says whether it did.

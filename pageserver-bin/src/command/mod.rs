@@ -1,10 +1,11 @@
-//! The commands that are asked and answered: import, status, page get, checkout.
+//! The commands that are asked and answered: import, status, page get, checkout, walverify.
 
 mod checkout;
 mod client;
 mod import;
 mod page;
 mod status;
+mod walverify;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ pub use checkout::checkout;
 pub use import::import;
 pub use page::page_get;
 pub use status::status;
+pub use walverify::walverify;
 
 /// Opens the store in a directory that no server uses.
 fn open_offline(dir: &Path, log: &Logger) -> Result<Store> {

@@ -31,7 +31,7 @@ pub struct FilesImport {
 }
 
 /// The newest minor release whose rules are known, for backups that do not say.
-const NEWEST_MINOR: u16 = 99;
+pub(crate) const NEWEST_MINOR: u16 = 99;
 
 /// Imports a backup, and then all the WAL that there is.
 ///

@@ -4,6 +4,7 @@ mod files;
 mod live;
 mod wal_files;
 
+pub(crate) use files::NEWEST_MINOR;
 pub use files::{FilesImport, import_files};
 pub use live::{LiveImport, import_live};
 

@@ -45,8 +45,9 @@ fn touch(record: &Record<'_>, block: &BlockRef<'_>) -> Result<Option<PageTouch>,
         // FPI and FPI_FOR_HINT: nothing without an image.
         RmgrId::BuiltIn(Rmgr::Xlog) => None,
         RmgrId::BuiltIn(Rmgr::Hash) if hash::only_locks(record, block.id)? => None,
-        // VISIBLE reads the map's page in a mode that creates it (RBM_ZERO_ON_ERROR).
-        RmgrId::BuiltIn(Rmgr::Heap2) if block.tag.fork == ForkNumber::Vm => {
+        RmgrId::BuiltIn(Rmgr::Heap2)
+            if block.tag.fork == ForkNumber::Vm && visibility::sets(record) =>
+        {
             Some(PageTouch::Implicit)
         }
         _ => Some(PageTouch::Delta),

@@ -38,8 +38,7 @@ pub mod xlog;
 pub use any::RecordBody;
 pub use body::{BodyError, ItemPointer, LeArray, LeItem, LeIter};
 pub use index_tuple::IndexTuples;
-pub(crate) use names::opcode_name;
-pub use names::record_name;
+pub use names::{opcode_name, record_name};
 
 use std::fmt;
 use std::str::FromStr;

@@ -16,7 +16,7 @@ pub fn record_name(record: &Record<'_>) -> Option<&'static str> {
 
 /// The name of the records of a resource manager that have this opcode: the high four bits of the flag
 /// byte, `info`.
-pub(crate) fn opcode_name(rmgr: Rmgr, info: u8, version: PgVersion) -> Option<&'static str> {
+pub fn opcode_name(rmgr: Rmgr, info: u8, version: PgVersion) -> Option<&'static str> {
     match rmgr {
         Rmgr::Xlog => xlog(info, version),
         Rmgr::Transaction => transaction(info),

@@ -3,7 +3,7 @@
 
 use crate::record::Record;
 use crate::rmgr::body::{BodyError, block_tag};
-use crate::rmgr::heap::HeapRecord;
+use crate::rmgr::heap::{HeapRecord, OPCODE_MASK, Update};
 use crate::rmgr::heap2::Heap2Record;
 use crate::rmgr::{Rmgr, RmgrId};
 use crate::types::{BlockNumber, BlockTag, ForkNumber, PAGE_SIZE};
@@ -36,6 +36,13 @@ pub const fn map_byte(heap_block: BlockNumber) -> usize {
 /// How far left in its byte the bits of `heap_block` are.
 pub const fn map_shift(heap_block: BlockNumber) -> u32 {
     heap_block % HEAP_BLOCKS_PER_BYTE * 2
+}
+
+/// Whether the record sets bits: VISIBLE. Only redo of that creates a map, or a page of it, that the
+/// record names and that is missing (`RBM_ZERO_ON_ERROR`, `heap_xlog_visible`).
+#[inline]
+pub fn sets(record: &Record<'_>) -> bool {
+    record.header.rmgr == RmgrId::BuiltIn(Rmgr::Heap2) && record.info() & OPCODE_MASK == 0x40
 }
 
 /// Bits of one heap block that a record clears.
@@ -116,25 +123,48 @@ fn heap_clears(record: &Record<'_>, clears: &mut VmClears) -> Result<(), BodyErr
             clears.push(record, block(0)?, BOTH);
         }
         HeapRecord::Update(update) | HeapRecord::HotUpdate(update) => {
-            // Block 1 is the old tuple's page if that is not block 0, too.
-            let old = record.block(1).filter(|old| old.tag.fork != ForkNumber::Vm);
-            if update.old_all_visible_cleared() {
-                let old = match old {
-                    Some(old) => old.tag,
-                    None => block(0)?,
-                };
-                clears.push(record, old, BOTH);
-            }
-            if update.new_all_visible_cleared()
-                && (old.is_some() || !update.old_all_visible_cleared())
-            {
-                clears.push(record, block(0)?, BOTH);
-            }
+            update_clears(record, &update, clears)?;
         }
         HeapRecord::Lock(lock) if lock.all_frozen_cleared() => {
             clears.push(record, block(0)?, ALL_FROZEN);
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// An UPDATE names up to two pages of the map (17.11, 18.6 and newer): that of the new tuple's page as
+/// block 2, that of the old tuple's as block 3, or one that serves both as block 2. If it names any, redo
+/// clears nothing on others: their bits were clear already (`heap_xlog_update`).
+#[inline]
+fn update_clears(
+    record: &Record<'_>,
+    update: &Update<'_>,
+    clears: &mut VmClears,
+) -> Result<(), BodyError> {
+    const BOTH: u8 = ALL_VISIBLE | ALL_FROZEN;
+    let (clears_old, clears_new) = (
+        update.old_all_visible_cleared(),
+        update.new_all_visible_cleared(),
+    );
+    if !clears_old && !clears_new {
+        return Ok(());
+    }
+    let new = block_tag(Rmgr::Heap, record, 0)?;
+    // Without a block 1 both tuples are on one page.
+    let old = record.block(1).map_or(new, |old| old.tag);
+    let map = |id| {
+        let block = record.block(id).map(|block| block.tag);
+        block.filter(|tag| tag.fork == ForkNumber::Vm)
+    };
+    let (new_map, old_map) = (map(2), map(3));
+    let unnamed = new_map.is_none() && old_map.is_none();
+    let shared = new_map.is_some_and(|map| map.block == map_block(old.block));
+    if clears_old && (unnamed || old_map.is_some() || shared) {
+        clears.push(record, old, BOTH);
+    }
+    if clears_new && (unnamed || new_map.is_some()) && !(clears_old && old == new) {
+        clears.push(record, new, BOTH);
     }
     Ok(())
 }

@@ -178,6 +178,41 @@ fn an_update_touches_the_maps_of_both_pages_once_each() {
     assert_eq!(maps(7, 8, 3), [map(0)]);
 }
 
+/// 17.11 and 18.6 name the map's pages whose bits were set; if they name one, others are left alone.
+#[test]
+fn an_update_that_names_a_page_of_the_map_touches_no_other() {
+    let far = HEAP_BLOCKS_PER_PAGE * 2;
+    let maps = |old, flags, named: &[(u8, u32)]| {
+        let record = update(7, old, flags).version(PgVersion::V18);
+        let record = named.iter().fold(record, |record, (id, map)| {
+            record.block(fork_block(*id, ForkNumber::Vm, *map))
+        });
+        record.effects()[2..].to_vec()
+    };
+    let map = |block| page(Delta, vm_tag(block));
+    assert_eq!(maps(far, 3, &[(2, 0), (3, 2)]), [map(0), map(2)]);
+    assert_eq!(maps(far, 3, &[(2, 0)]), [map(0)]);
+    assert_eq!(maps(far, 3, &[(3, 2)]), [map(2)]);
+    assert_eq!(maps(8, 3, &[(2, 0)]), [map(0)]);
+    assert_eq!(maps(8, 3, &[(3, 0)]), [map(0)]);
+}
+
+#[test]
+fn locking_a_row_creates_no_map_page_that_it_names() {
+    let lock = Build::new(Rmgr::Heap2, 0x60)
+        .version(PgVersion::V18)
+        .u32(9)
+        .u16(1)
+        .u8(2)
+        .u8(1)
+        .block(main_block(0, 5))
+        .block(fork_block(1, ForkNumber::Vm, 0));
+    assert_eq!(
+        lock.effects(),
+        [page(Delta, main_tag(5)), page(Delta, vm_tag(0))]
+    );
+}
+
 #[test]
 fn locking_clears_the_frozen_bit() {
     for (rmgr, info) in [(Rmgr::Heap, 0x60), (Rmgr::Heap2, 0x60)] {

@@ -139,6 +139,34 @@ fn unnamed_map_pages_ignore_the_lsn_and_keep_it() {
     assert_eq!((page_lsn(&page), page[25]), (Lsn::MAX, 0x3F));
 }
 
+/// 17.11 and 18.6: the map's page is read like any other that the record names.
+#[test]
+fn a_named_map_page_is_cleared_by_lsn_and_not_created() {
+    let record = insert(0, 1, 0x01).block(1, 0, tag(VM, 0), &[]);
+    let mut page = ZERO_PAGE;
+    let applied = apply_to(&mut page, &record, tag(VM, 0));
+    assert_eq!((applied, page == ZERO_PAGE), (Ok(Applied::NoBase), true));
+    init(&mut page, 0);
+    page[24..].fill(0xFF);
+    set_lsn(&mut page, END);
+    let applied = apply_to(&mut page, &record, tag(VM, 0));
+    assert_eq!((applied, page[25]), (Ok(Applied::Skipped), 0xFF));
+    set_lsn(&mut page, Lsn::new(1));
+    let applied = apply_to(&mut page, &record, tag(VM, 0));
+    assert_eq!(applied, Ok(Applied::Changed));
+    // Heap block 7, of four in a byte.
+    assert_eq!(
+        (page[24], page[25], page_lsn(&page)),
+        (0xFF, 0b0011_1111, END)
+    );
+    set_lsn(&mut page, Lsn::new(1));
+    let applied = apply_to(&mut page, &record, tag(VM, 0));
+    assert_eq!(
+        (applied, page_lsn(&page)),
+        (Ok(Applied::Skipped), Lsn::new(1))
+    );
+}
+
 #[test]
 fn a_record_that_does_not_touch_the_page_is_an_error() {
     let mut page = one_tuple();
