@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use walrecord::{
-    LONG_PAGE_HEADER_SIZE, Lsn, PageContext, PageHeader, PgTimelineId, PgVersion, SegmentId,
-    WAL_PAGE_SIZE, WalSource,
+    LONG_PAGE_HEADER_SIZE, Lsn, PageContext, PageHeader, PgVersion, SegmentId, WAL_PAGE_SIZE,
+    WalSource,
 };
 
 /// Hexadecimal digits of a segment file's name.
@@ -178,17 +178,14 @@ fn one_history(mut found: Vec<SegmentId>) -> Vec<SegmentId> {
     // The newest timeline first, and of each the last segment first.
     found.sort_by_key(|it| (it.timeline, it.number));
     let mut segments: Vec<SegmentId> = Vec::new();
-    let mut timeline: Option<PgTimelineId> = None;
     for segment in found.into_iter().rev() {
-        let is_before = segments
+        if segments
             .last()
-            .is_none_or(|last| segment.number < last.number);
-        if is_before {
-            timeline = Some(segment.timeline);
+            .is_none_or(|last| segment.number < last.number)
+        {
             segments.push(segment);
         }
     }
-    debug_assert!(timeline.is_some() || segments.is_empty());
     segments.reverse();
     segments
 }
@@ -196,6 +193,7 @@ fn one_history(mut found: Vec<SegmentId>) -> Vec<SegmentId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use walrecord::PgTimelineId;
 
     fn ids(list: &[(PgTimelineId, u64)]) -> Vec<SegmentId> {
         list.iter()

@@ -151,7 +151,7 @@ fn read(directory: Directory, workers: &[Worker<'_>]) -> Result<Read> {
     if let Some(page) = reader.source().continues_behind(end)? {
         let what = format!("no whole record at {end}, but WAL goes on at {page}");
         return Err(error
-            .unwrap_or_else(|| anyhow!("it is unused there"))
+            .unwrap_or_else(|| anyhow!("only zeros stand there"))
             .context(what));
     }
     if records == 0 {
