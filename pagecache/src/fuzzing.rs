@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use walrecord::{Lsn, WAL_PAGE_SIZE};
 
+use crate::manifest::HistoryEntry;
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
 use crate::storage::{SimulatedDisk, Storage, create_dirs_durably};
 use crate::{KEY_SIZE, Key, Manifest, ManifestFile, TenantManifest, WalStore};
@@ -123,7 +124,8 @@ pub fn wal(input: &[u8]) {
         }
     }
     let storage = Arc::new(disk);
-    let Ok(store) = WalStore::open(storage, dir, SEGMENT, 1, start) else {
+    let history = [HistoryEntry { timeline: 1, start }];
+    let Ok(store) = WalStore::open(storage, dir, SEGMENT, &history, start) else {
         return;
     };
     let end = store.end();

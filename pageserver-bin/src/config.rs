@@ -15,6 +15,8 @@ pub struct Config {
     pub open_layer_memory_mb: Option<usize>,
     /// WAL after which the open layer is written out, in MiB. See [`StoreConfig::open_layer_wal`].
     pub open_layer_wal_mb: Option<u64>,
+    /// Memory of frozen layers that wait to be written, in MiB. See [`StoreConfig::frozen_memory`].
+    pub frozen_memory_mb: Option<usize>,
     /// Memory for blocks of layer files, in MiB. See [`StoreConfig::block_cache`].
     pub block_cache_mb: Option<usize>,
     /// Pages gathered for one layer at import, in MiB. See [`StoreConfig::import_batch`].
@@ -50,6 +52,7 @@ impl Config {
             open_layer_wal: self
                 .open_layer_wal_mb
                 .map_or(default.open_layer_wal, |mib| mib << 20),
+            frozen_memory: mib(self.frozen_memory_mb, default.frozen_memory),
             block_cache: mib(self.block_cache_mb, default.block_cache),
             import_batch: mib(self.import_batch_mb, default.import_batch),
             max_deltas: self.max_deltas.unwrap_or(default.max_deltas).max(1),

@@ -114,6 +114,15 @@ impl RecordHeader {
         }
     }
 
+    /// The header without what ties it to its place in the WAL.
+    const fn unlinked(self) -> RecordHeader {
+        RecordHeader {
+            prev: Lsn::INVALID,
+            crc: 0,
+            ..self
+        }
+    }
+
     /// The bits of `info` that belong to the resource manager.
     pub const fn rmgr_info(&self) -> u8 {
         self.info & 0xF0
@@ -136,11 +145,22 @@ pub struct RawRecord<'a> {
 }
 
 impl<'a> RawRecord<'a> {
-    /// Whether [`Record::encode_trimmed`] for the page `keep` has nothing to leave out, so that the
-    /// record's own bytes serve: it refers to this one block, without an image. Cheap, and false for
-    /// records in any unusual form.
+    /// Does what [`Record::encode_trimmed`] does for the page `keep`, without decoding, if there is nothing
+    /// to leave out: the record refers to this one block, without an image. Says whether it did; it does
+    /// not for records in any unusual form.
     #[inline]
-    pub fn is_trimmed(&self, keep: &BlockTag) -> bool {
+    pub fn encode_trimmed(&self, keep: &BlockTag, out: &mut Vec<u8>) -> bool {
+        if !self.is_trimmed(keep) {
+            return false;
+        }
+        let base = out.len();
+        out.extend_from_slice(self.bytes);
+        out[base..base + RECORD_HEADER_SIZE].copy_from_slice(&self.header.unlinked().encode());
+        true
+    }
+
+    #[inline]
+    fn is_trimmed(&self, keep: &BlockTag) -> bool {
         const BLOCK_HEADER_SIZE: usize = 20;
         let Some(headers) = self.bytes.get(RECORD_HEADER_SIZE..) else {
             return false;
@@ -483,7 +503,8 @@ impl<'a> Record<'a> {
     /// Writes to `out` a record that holds what redo of the page `keep` needs and no more: header,
     /// origin and top-level xid, main data, the headers of all block references, and the image and
     /// data of blocks with that tag only (`None`: of no block). [`Record::parse`] reads it back;
-    /// `total_length` is the new length, the CRC field is kept but no longer matches.
+    /// `total_length` is the new length; CRC and link to the record before are zero, since they tell
+    /// nothing of the page and would only stand in the way of compression.
     pub fn encode_trimmed(&self, keep: Option<&BlockTag>, out: &mut Vec<u8>) {
         let base = out.len();
         out.extend_from_slice(&[0; RECORD_HEADER_SIZE]);
@@ -518,7 +539,7 @@ impl<'a> Record<'a> {
         out.extend_from_slice(self.main_data);
         let header = RecordHeader {
             total_length: (out.len() - base) as u32,
-            ..self.header
+            ..self.header.unlinked()
         };
         out[base..base + RECORD_HEADER_SIZE].copy_from_slice(&header.encode());
     }

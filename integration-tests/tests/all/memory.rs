@@ -63,7 +63,9 @@ fn import_and_ingest_of_many_times_the_bound_stay_below_it() -> Result<()> {
     let daemon = Daemon {
         config: settings
             .map(|name| format!("{name} = {SETTING_MB}\n"))
-            .concat(),
+            .into_iter()
+            .chain([format!("frozen_memory_mb = {}\n", 2 * SETTING_MB)])
+            .collect(),
         primary: Some(primary.address().conninfo("postgres")),
         ..Daemon::new(crate::PROGRAM, &home.path().join("pages"))
     };

@@ -12,6 +12,7 @@ mod footer;
 mod format;
 mod index;
 mod options;
+mod output;
 mod reader;
 mod scan;
 #[cfg(test)]

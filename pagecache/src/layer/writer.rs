@@ -5,28 +5,24 @@ use std::sync::Arc;
 
 use walrecord::{Lsn, PAGE_SIZE};
 
-use super::block::{BlockType, DataBuilder, FRAME_HEADER, write_frame};
+use super::block::{BlockType, DataBuilder, FRAME_HEADER};
 use super::filter;
 use super::footer::{Footer, HEADER_SIZE, encode_header};
 use super::format::{MAX_BLOCK_SIZE, MAX_VALUE, Position};
 use super::index::{self, IndexEntry};
+use super::output::{BlockThread, Output};
 use super::{Compression, EntryKind, LayerKind, LayerOptions, LayerSummary};
 use crate::key::Key;
 use crate::storage::StorageFile;
-
-/// Bytes that are collected before the file is written to.
-const WRITE_SIZE: usize = 1 << 20;
 
 /// Writes a layer file, front to back.
 ///
 /// A file whose writer was dropped, or failed, is no layer: it has no footer. The caller removes it.
 #[derive(Debug)]
 pub struct LayerWriter {
-    out: Output,
+    blocks: BlockThread,
     options: LayerOptions,
     block: DataBuilder,
-    /// Of the data blocks written.
-    index: Vec<IndexEntry>,
     /// Of the distinct keys, if the layer gets a filter.
     hashes: Vec<u64>,
     first: Option<Position>,
@@ -38,10 +34,11 @@ pub struct LayerWriter {
 }
 
 impl LayerWriter {
-    /// Starts a layer in an empty file.
+    /// Starts a layer in an empty file, and a thread that compresses and writes its blocks. What cannot
+    /// be written is reported by the calls that follow.
     ///
     /// # Errors
-    /// None yet; what cannot be written is reported by the calls that follow.
+    /// If there can be no more threads.
     ///
     /// # Panics
     /// If the block size is zero or above 16 MiB.
@@ -52,12 +49,11 @@ impl LayerWriter {
             options.block_size
         );
         let mut out = Output::new(file);
-        out.pending.extend_from_slice(&encode_header(options.kind));
+        out.push(&encode_header(options.kind));
         Ok(LayerWriter {
-            out,
+            blocks: BlockThread::start(out, options.compression)?,
             options,
             block: DataBuilder::default(),
-            index: Vec::new(),
             hashes: Vec::new(),
             first: None,
             last: None,
@@ -121,11 +117,6 @@ impl LayerWriter {
         );
     }
 
-    /// Bytes of the file so far, the block that is not compressed yet included.
-    pub fn bytes_written(&self) -> u64 {
-        self.out.offset() + self.block.size() as u64
-    }
-
     /// Writes what is left, index, filter and footer, and makes the content of the file durable
     /// (not its name).
     ///
@@ -139,18 +130,21 @@ impl LayerWriter {
             panic!("a layer with nothing in it");
         };
         self.close_block(false)?;
-        let index_offset = self.out.offset();
-        let top = self.write_index()?;
-        let top_offset = self.out.offset();
-        let top_len = self.write_table(BlockType::TopIndex, &index::encode(&top))?;
+        let (mut out, index) = self.blocks.finish()?;
+        let index_offset = out.offset();
+        let top = write_index(&mut out, &index, &self.options)?;
+        let top_offset = out.offset();
+        // Tables are found from the footer, and kept in memory.
+        let mut write_table = |block_type, payload: &[u8]| {
+            out.write_block(first, block_type, Compression::None, payload)
+                .map(|entry| entry.len)
+        };
+        let top_len = write_table(BlockType::TopIndex, &index::encode(&top))?;
         let filter_len = match self.options.kind {
-            LayerKind::Delta => {
-                let filter = filter::encode(&self.hashes);
-                self.write_table(BlockType::Filter, &filter)?
-            }
+            LayerKind::Delta => write_table(BlockType::Filter, &filter::encode(&self.hashes))?,
             LayerKind::Image => 0,
         };
-        self.out.flush()?;
+        let body_checksum = out.flush()?;
         let footer = Footer {
             index_offset,
             top_offset,
@@ -158,109 +152,44 @@ impl LayerWriter {
             filter_len,
             entries: self.entries,
             keys: self.keys,
-            data_blocks: self.index.len() as u64,
+            data_blocks: index.len() as u64,
             min_lsn: self.min_lsn,
             max_lsn: self.max_lsn,
             first_key: first.key,
             last_key: last.key,
             block_size: self.options.block_size,
-            body_checksum: self.out.checksum,
+            body_checksum,
             kind: self.options.kind,
         };
         let bytes = footer.encode();
-        self.out.pending.extend_from_slice(&bytes);
-        self.out.flush()?;
-        self.out.file.sync()?;
-        Ok(footer.summary(&bytes, self.out.offset()))
+        out.push(&bytes);
+        out.flush()?;
+        out.sync()?;
+        Ok(footer.summary(&bytes, out.offset()))
     }
 
-    /// Writes the data block. `continues`: the next one starts with the key that ends this one.
+    /// Hands over the data block. `continues`: the next one starts with the key that ends this one.
     fn close_block(&mut self, continues: bool) -> io::Result<()> {
         let first = self.block.first().expect("only full blocks are closed");
-        let compression = self.options.compression;
-        let entry =
-            self.out
-                .write_block(first, BlockType::Data, compression, self.block.finish())?;
-        self.index.push(entry);
-        self.block.clear(continues);
-        Ok(())
-    }
-
-    /// Writes the index blocks and gives the entries of the top index.
-    fn write_index(&mut self) -> io::Result<Vec<IndexEntry>> {
-        let per_block = index::entries_per_block(self.options.block_size);
-        let mut top = Vec::with_capacity(self.index.len().div_ceil(per_block));
-        for entries in self.index.chunks(per_block) {
-            let payload = index::encode(entries);
-            let compression = self.options.compression;
-            top.push(self.out.write_block(
-                entries[0].first,
-                BlockType::Index,
-                compression,
-                &payload,
-            )?);
-        }
-        Ok(top)
-    }
-
-    /// Writes a block that is found from the footer and kept in memory; gives its length.
-    fn write_table(&mut self, block_type: BlockType, payload: &[u8]) -> io::Result<u32> {
-        let first = self.first.expect("a layer has an entry");
-        let entry = self
-            .out
-            .write_block(first, block_type, Compression::None, payload)?;
-        Ok(entry.len)
+        let spare = self.blocks.spare();
+        let payload = self.block.finish(continues, spare);
+        self.blocks.push(first, payload)
     }
 }
 
-/// The file, written in large pieces, and the checksum of it.
-#[derive(Debug)]
-struct Output {
-    file: Arc<dyn StorageFile>,
-    written: u64,
-    /// Of what is written.
-    checksum: u32,
-    pending: Vec<u8>,
-}
-
-impl Output {
-    fn new(file: Arc<dyn StorageFile>) -> Output {
-        Output {
-            file,
-            written: 0,
-            checksum: 0,
-            pending: Vec::new(),
-        }
-    }
-
-    fn offset(&self) -> u64 {
-        self.written + self.pending.len() as u64
-    }
-
-    fn write_block(
-        &mut self,
-        first: Position,
-        block_type: BlockType,
-        compression: Compression,
-        payload: &[u8],
-    ) -> io::Result<IndexEntry> {
-        let offset = self.offset();
-        let start = self.pending.len();
-        write_frame(&mut self.pending, block_type, compression, payload);
-        let len = u32::try_from(self.pending.len() - start).expect("a payload is bounded");
-        if self.pending.len() >= WRITE_SIZE {
-            self.flush()?;
-        }
-        Ok(IndexEntry { first, offset, len })
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.checksum = crc32c::crc32c_append(self.checksum, &self.pending);
-        self.file.write_all_at(&self.pending, self.written)?;
-        self.written += self.pending.len() as u64;
-        self.pending.clear();
-        Ok(())
-    }
+/// Writes the index blocks and gives the entries of the top index.
+fn write_index(
+    out: &mut Output,
+    index: &[IndexEntry],
+    options: &LayerOptions,
+) -> io::Result<Vec<IndexEntry>> {
+    let write = |entries: &[IndexEntry]| {
+        let payload = index::encode(entries);
+        let first = entries[0].first;
+        out.write_block(first, BlockType::Index, options.compression, &payload)
+    };
+    let per_block = index::entries_per_block(options.block_size);
+    index.chunks(per_block).map(write).collect()
 }
 
 const _: () = assert!(

@@ -20,14 +20,25 @@ use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerKind};
 use crate::open::{OpenBody, OpenEntries, OpenEntry};
 
+/// How far the thread stands back behind those that take WAL in and serve pages (the system's nice value;
+/// threads that it starts have the same).
+const NICE: i32 = 10;
+
 /// Pause before a failed flush is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Writes frozen layers until the timeline stops. A failure (a full disk, say) is logged and tried
 /// again: the positions do not move until the layer is durable.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        debug!(shared.log, "layers are written at full priority"; "error" => %error);
+    }
     let mut written = None;
+    let mut memory = Vec::new();
     loop {
+        if shared.layers().frozen.is_empty() {
+            memory = Vec::new();
+        }
         let waited = shared
             .tracker
             .wait_while(|_| shared.layers().frozen.is_empty());
@@ -38,7 +49,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         let Some(frozen) = layers.frozen.last() else {
             continue;
         };
-        if let Err(error) = flush(shared, &layers, frozen, &mut written) {
+        if let Err(error) = flush(shared, &layers, frozen, &mut written, &mut memory) {
             warn!(shared.log, "writing a layer failed, will try again"; "error" => %error);
             shared.tracker.set_flush_failure(Some(Arc::new(error)));
             if shared.tracker.pause(RETRY) {
@@ -49,12 +60,13 @@ pub(crate) fn run(shared: &Arc<Shared>) {
 }
 
 /// Writes the oldest frozen layer. `written` keeps its file from one attempt to the next: if only the
-/// manifest could not be written, the file is not written again.
+/// manifest could not be written, the file is not written again. `memory` is where WAL is read to.
 fn flush(
     shared: &Arc<Shared>,
     layers: &LayerSet,
     frozen: &Frozen,
     written: &mut Option<Arc<Layer>>,
+    memory: &mut Vec<u8>,
 ) -> Result<(), StoreError> {
     // A layer file must never be ahead of the WAL that a crash leaves. (Asked of the WAL: before the
     // tail is settled the positions that are told say less.)
@@ -63,7 +75,9 @@ fn flush(
     }
     if written.is_none() && !frozen.layer.read().is_empty() {
         let file = LayerFile::create(shared, LayerKind::Delta)?;
-        *written = Some(Arc::new(Writer::new(shared, layers, frozen).write(file)?));
+        *written = Some(Arc::new(
+            Writer::new(shared, layers, frozen).write(file, memory)?,
+        ));
     }
     shared.change_manifest(|manifest| {
         if let Some(layer) = written {
@@ -119,9 +133,10 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write(&mut self, mut file: LayerFile) -> Result<Layer, StoreError> {
+    fn write(&mut self, mut file: LayerFile, memory: &mut Vec<u8>) -> Result<Layer, StoreError> {
         let index = self.frozen.layer.read();
-        let window = WalWindow::load(&self.shared.wal, self.start, self.frozen.end)?;
+        let bytes = std::mem::take(memory);
+        let window = WalWindow::load(&self.shared.wal, self.start, self.frozen.end, bytes)?;
         let mut records = window.records(
             self.rules.after(self.start).version,
             self.shared.decoder_options(),
@@ -137,6 +152,7 @@ impl<'a> Writer<'a> {
                 }
             }
         }
+        *memory = window.into_bytes();
         file.finish(self.shared)
     }
 
@@ -159,9 +175,10 @@ impl<'a> Writer<'a> {
                 continue;
             };
             let raw = records.read(start).map_err(|source| bad(&entry, source))?;
-            let is_trimmed = keep.is_some_and(|tag| raw.is_trimmed(tag));
+            self.value.clear();
+            let is_trimmed = keep.is_some_and(|tag| raw.encode_trimmed(tag, &mut self.value));
             if is_trimmed && images.is_none() {
-                file.add(key, entry.lsn, entry.kind, raw.bytes)?;
+                file.add(key, entry.lsn, entry.kind, &self.value)?;
                 continue;
             }
             let mut record = Record::default();
@@ -172,11 +189,10 @@ impl<'a> Writer<'a> {
                 .and_then(|images| images.step(&entry, &record, page, &self.rules));
             if let Some(image) = image {
                 file.add(key, entry.lsn, EntryKind::Image, image)?;
-            } else if is_trimmed {
-                file.add(key, entry.lsn, entry.kind, raw.bytes)?;
             } else {
-                self.value.clear();
-                record.encode_trimmed(keep, &mut self.value);
+                if !is_trimmed {
+                    record.encode_trimmed(keep, &mut self.value);
+                }
                 file.add(key, entry.lsn, entry.kind, &self.value)?;
             }
         }

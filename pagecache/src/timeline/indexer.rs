@@ -13,11 +13,7 @@ use crate::open::OpenLayer;
 
 /// Bytes of WAL read and indexed at a time. A batch becomes visible whole, so this also bounds how
 /// long a record that has arrived stays unreadable.
-const CHUNK: usize = 256 * 1024;
-
-/// Frozen layers that may wait to be written before indexing waits for them. With the open layer they
-/// bound the memory of a timeline that is written faster than its disk.
-const MAX_FROZEN: usize = 2;
+const CHUNK: usize = 64 * 1024;
 
 /// Follows the WAL until the timeline stops. An error stops indexing (and is told to whoever waits or
 /// writes) until the tail is rewound.
@@ -228,9 +224,10 @@ impl<'a> Indexer<'a> {
         if !due {
             return;
         }
-        shared
-            .tracker
-            .wait_while(|_| shared.layers().frozen.len() >= MAX_FROZEN);
+        shared.tracker.wait_while(|_| {
+            let layers = shared.layers();
+            !layers.frozen.is_empty() && layers.frozen_memory() + memory > config.frozen_memory
+        });
         shared.freeze(end);
     }
 }

@@ -73,6 +73,12 @@ impl LayerSet {
         std::iter::once(&*self.open).chain(self.frozen.iter().map(|frozen| &*frozen.layer))
     }
 
+    /// Bytes that the frozen layers take.
+    pub(crate) fn frozen_memory(&self) -> usize {
+        let memory = |frozen: &Frozen| frozen.layer.read().memory();
+        self.frozen.iter().map(memory).sum()
+    }
+
     /// Visits the versions of `key` with an LSN in `(above, upto]`, newest first.
     pub(crate) fn visit(
         &self,

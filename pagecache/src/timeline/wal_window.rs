@@ -43,10 +43,16 @@ pub(crate) struct WalWindow {
 }
 
 impl WalWindow {
-    /// Loads `[start, end)`, from the beginning of the page that holds `start`.
-    pub(crate) fn load(wal: &WalStore, start: Lsn, end: Lsn) -> Result<WalWindow, StoreError> {
+    /// Loads `[start, end)`, from the beginning of the page that holds `start`, into `bytes`, whose
+    /// content does not matter: only memory that was used before costs nothing.
+    pub(crate) fn load(
+        wal: &WalStore,
+        start: Lsn,
+        end: Lsn,
+        mut bytes: Vec<u8>,
+    ) -> Result<WalWindow, StoreError> {
         let start = start.page_start();
-        let mut bytes = vec![0; usize::try_from(end - start).unwrap_or(usize::MAX)];
+        bytes.resize(usize::try_from(end - start).unwrap_or(usize::MAX), 0);
         let mut filled = 0;
         while filled < bytes.len() {
             let at = start + filled as u64;
@@ -60,6 +66,11 @@ impl WalWindow {
             filled += read;
         }
         Ok(WalWindow { start, bytes })
+    }
+
+    /// The memory, for the next window.
+    pub(crate) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// To read records from it, each by its start.

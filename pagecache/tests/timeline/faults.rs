@@ -24,6 +24,7 @@ struct Scene {
 const CONFIG: StoreConfig = StoreConfig {
     open_layer_memory: 1 << 30,
     open_layer_wal: 1 << 30,
+    frozen_memory: 1 << 30,
     block_cache: 0,
     import_batch: 4 * 8192,
     max_deltas: 256,

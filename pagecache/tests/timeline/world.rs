@@ -51,6 +51,7 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
     StoreConfig {
         open_layer_memory: 1 << rng.between(10, 22),
         open_layer_wal: 1 << rng.between(10, 20),
+        frozen_memory: 1 << rng.between(10, 22),
         block_cache: 1 << 20,
         import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
         max_deltas: rng.between(1, 40) as usize,

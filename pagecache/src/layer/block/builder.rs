@@ -52,8 +52,9 @@ impl DataBuilder {
         self.first
     }
 
-    /// The payload. [`DataBuilder::clear`] comes next.
-    pub(in crate::layer) fn finish(&mut self) -> &[u8] {
+    /// The payload. The next block goes into `spare`, whose content does not matter. `continues`: its
+    /// first key has versions in this one.
+    pub(in crate::layer) fn finish(&mut self, continues: bool, mut spare: Vec<u8>) -> Vec<u8> {
         self.payload.extend_from_slice(&self.keys);
         self.payload.extend_from_slice(&self.rows);
         for word in [
@@ -63,17 +64,13 @@ impl DataBuilder {
         ] {
             self.payload.extend_from_slice(&word.to_le_bytes());
         }
-        &self.payload
-    }
-
-    /// Starts the next block. `continued`: its first key has versions in this one.
-    pub(in crate::layer) fn clear(&mut self, continued: bool) {
-        self.payload.clear();
         self.keys.clear();
         self.rows.clear();
         self.first = None;
         self.last_key = None;
-        self.continued = continued;
+        self.continued = continues;
+        spare.clear();
+        std::mem::replace(&mut self.payload, spare)
     }
 }
 

@@ -266,7 +266,7 @@ mod tests {
             let (key, lsn) = (Key::file(key), Lsn::new(lsn));
             builder.push(Position { key, lsn }, EntryKind::Value, b"value");
         }
-        builder.finish().to_vec()
+        builder.finish(false, Vec::new())
     }
 
     const KEYS: usize = 3 * 5;
