@@ -26,7 +26,7 @@ impl Fixture {
 
     /// What only the newest minor releases and full builds write.
     pub(crate) fn newest() -> impl Iterator<Item = Fixture> {
-        [(PgVersion::V18, "18.6")]
+        [(PgVersion::V17, "17.11"), (PgVersion::V18, "18.6")]
             .into_iter()
             .map(|(version, directory)| Fixture::load_from(version, directory))
     }
