@@ -68,7 +68,7 @@ fn equal_stock(options: InitOptions) -> Result<Figures> {
     let config = StoreConfig {
         open_layer_wal: 4 << 20,
         import_batch: 4 << 20,
-        max_deltas: 20,
+        max_deltas: 64,
         ..StoreConfig::default()
     };
     let store = open_store(&scene.path("store"), config)?;
