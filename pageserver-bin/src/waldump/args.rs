@@ -106,14 +106,14 @@ impl Waldump {
                 );
             }
         }
-        let rmgrs = self.rmgr.iter().filter_map(|choice| match choice {
+        let mut rmgrs = self.rmgr.iter().filter_map(|choice| match choice {
             RmgrChoice::One(id) => Some(*id),
             RmgrChoice::List => None,
         });
         Ok(Filter {
             // In 14 the last one counts.
             rmgrs: match version {
-                PgVersion::V14 => rmgrs.last().into_iter().collect(),
+                PgVersion::V14 => rmgrs.next_back().into_iter().collect(),
                 _ => rmgrs.collect(),
             },
             xid: self.xid,

@@ -52,7 +52,7 @@ fn list_rmgrs(output: &mut Output) -> Result<()> {
 fn dump_segments(args: &Waldump, output: Output) -> Result<()> {
     let located = locate(args)?;
     let stop = Stop::on_signal()?;
-    let source = Segments::new(&located, args.follow.then(|| stop.clone()));
+    let source = Segments::new(&located, args.follow);
     let dump = Dump::new(args, located.version, located.timeline, output)?;
     let span = Span {
         version: located.version,
