@@ -2,6 +2,8 @@
 //! `walrecord`'s; here is what to read, and where the text goes.
 
 mod args;
+mod batch;
+mod dump;
 mod locate;
 mod output;
 mod run;

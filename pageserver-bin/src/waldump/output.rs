@@ -31,14 +31,13 @@ impl Output {
         })
     }
 
-    /// Writes the text if it has become long; says whether it has.
+    /// Writes the text if it has become long.
     #[inline]
-    pub(super) fn flush_long(&mut self) -> Result<bool> {
-        if self.text.len() < CHUNK {
-            return Ok(false);
+    pub(super) fn flush_long(&mut self) -> Result<()> {
+        match self.text.len() < CHUNK {
+            true => Ok(()),
+            false => self.flush(),
         }
-        self.flush()?;
-        Ok(true)
     }
 
     /// Writes the text.

@@ -5,18 +5,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::Result;
 use thiserror::Error;
 use walrecord::{Lsn, PageHeader, PgTimelineId, SegmentId, WAL_PAGE_SIZE, WalSource};
 
 use super::locate::Located;
-use crate::stop::Stop;
-
-/// How long a server is given to make the next segment, in following: tries, and the time between.
-const TRIES: u32 = 10;
-const BETWEEN_TRIES: Duration = Duration::from_millis(500);
 
 /// WAL that should be there and cannot be read.
 #[derive(Debug, Error)]
@@ -42,14 +36,14 @@ pub(super) struct Segments {
     directory: PathBuf,
     timeline: PgTimelineId,
     segment_size: u32,
-    /// Set when following.
-    follow: Option<Stop>,
+    /// What is not there may come yet.
+    follow: bool,
     open: RefCell<Option<(u64, File)>>,
 }
 
 impl Segments {
-    /// Those that were located. With `follow`, what is not there may come yet, unless it is set.
-    pub(super) fn new(located: &Located, follow: Option<Stop>) -> Segments {
+    /// Those that were located. With `follow`, nothing is missing: it may come yet.
+    pub(super) fn new(located: &Located, follow: bool) -> Segments {
         Segments {
             directory: located.directory.clone(),
             timeline: located.timeline,
@@ -65,18 +59,14 @@ impl Segments {
         self.directory.join(segment.file_name(self.segment_size))
     }
 
-    fn open(&self, number: u64) -> Result<File, SourceError> {
+    /// None: it is not there yet.
+    fn open(&self, number: u64) -> Result<Option<File>, SourceError> {
         let path = self.path(number);
-        let mut tries = 1;
-        loop {
-            match File::open(&path) {
-                Ok(file) => return Ok(file),
-                Err(error) if error.kind() == ErrorKind::NotFound => match &self.follow {
-                    Some(stop) if tries < TRIES && !stop.wait(BETWEEN_TRIES) => tries += 1,
-                    _ => return Err(SourceError::NoFile(path)),
-                },
-                Err(source) => return Err(SourceError::File { path, source }),
-            }
+        match File::open(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == ErrorKind::NotFound && self.follow => Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(SourceError::NoFile(path)),
+            Err(source) => Err(SourceError::File { path, source }),
         }
     }
 }
@@ -92,10 +82,13 @@ impl WalSource for Segments {
         let mut open = self.open.borrow_mut();
         let file = match &mut *open {
             Some((at, file)) if *at == number => file,
-            other => &mut other.insert((number, self.open(number)?)).1,
+            other => match self.open(number)? {
+                Some(file) => &mut other.insert((number, file)).1,
+                None => return Ok(0),
+            },
         };
         match file.read_at(&mut buf[..count], offset) {
-            Ok(0) if count > 0 && self.follow.is_none() => Err(SourceError::Short {
+            Ok(0) if count > 0 && !self.follow => Err(SourceError::Short {
                 path: self.path(number),
                 offset,
                 segment_size: self.segment_size,
