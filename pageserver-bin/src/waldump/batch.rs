@@ -118,12 +118,8 @@ fn take_all(
     for mut batch in batches {
         let mut from = 0;
         for place in &batch.records {
-            let raw = RawRecord {
-                start: place.start,
-                end: place.end,
-                version: place.version,
-                bytes: &batch.bytes[from..place.bytes_end],
-            };
+            let bytes = &batch.bytes[from..place.bytes_end];
+            let raw = RawRecord::new(place.version, place.start, place.end, bytes)?;
             if dump.take(&raw)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
