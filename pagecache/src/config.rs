@@ -20,6 +20,14 @@ pub struct StoreConfig {
     /// gets one in any case.) Carrying pages forward to store images more often costs a flush more than
     /// everything else; applying a small record takes a tenth of a microsecond.
     pub max_deltas: usize,
+    /// Bytes of versions, before compression, after which a compaction ends a layer file and goes on with the
+    /// next. What was rewritten up to there counts at once, and is not done again after a crash.
+    pub compacted_layer: u64,
+    /// Runs of layers of about the same size that are merged into one. More means less writing, and more runs
+    /// for a read to look through.
+    pub merge_runs: usize,
+    /// Bytes of WAL below the last record in which every LSN stays readable. None: all since the import.
+    pub history_bytes: Option<u64>,
 }
 
 /// Bytes of WAL that change a page, in a row and in one layer, after which it gets an image.
@@ -34,6 +42,9 @@ impl Default for StoreConfig {
             block_cache: 64 << 20,
             import_batch: 64 << 20,
             max_deltas: 512,
+            compacted_layer: 256 << 20,
+            merge_runs: 6,
+            history_bytes: None,
         }
     }
 }

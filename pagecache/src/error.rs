@@ -146,6 +146,14 @@ pub enum StoreError {
         /// What is wrong.
         source: MetaError,
     },
+    /// Two layers hold the same version. No two may.
+    #[error("{key} at {lsn} is in two layers")]
+    DuplicateVersion {
+        /// The key.
+        key: String,
+        /// The version.
+        lsn: Lsn,
+    },
     /// A page of an import has a wrong checksum, and no WAL before the backup's end replaced it.
     #[error(
         "imported page {page} has checksum {found:#06x}, computed {computed:#06x}, and WAL up to {stop} does not replace it: the backup is corrupt"

@@ -61,19 +61,19 @@ pub use error::{ReadError, StoreError};
 pub use key::{KEY_SIZE, Key, KeyError, KeyKind};
 pub use layer::{
     Compression, Damage, EntryKind, EntryRef, Layer, LayerError, LayerId, LayerKind, LayerOptions,
-    LayerSummary, LayerWriter, Scan,
+    LayerSummary, LayerWriter, RunId, Scan,
 };
 pub use manifest::{
-    CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction, FIRST_CLONE_TIMELINE,
-    HistoryEntry, LayerRecord, Manifest, ManifestDamage, ManifestError, ManifestFile,
-    ManifestFormat, RulesRecord, Settings, TenantManifest, TenantPaths, TimelinePaths,
-    list_tenants, list_timelines, remove_strays,
+    Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,
+    FIRST_CLONE_TIMELINE, HistoryEntry, LayerRecord, Manifest, ManifestDamage, ManifestError,
+    ManifestFile, ManifestFormat, Rewrite, RulesRecord, Settings, TenantManifest, TenantPaths,
+    TimelinePaths, list_tenants, list_timelines, remove_strays,
 };
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;
 pub use timeline::{
-    ForkSize, ImportParams, ImportWriter, Progress, ReadStats, Snapshot, Timeline, TimelineInfo,
-    TimelineSizes, WaitError,
+    CompactionReport, ForkSize, GcReport, ImportParams, ImportWriter, Progress, ReadStats,
+    Snapshot, Timeline, TimelineInfo, TimelineSizes, WaitError,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -23,6 +23,12 @@ pub struct Config {
     pub import_batch_mb: Option<usize>,
     /// Changes of a page in one layer after which it gets an image. See [`StoreConfig::max_deltas`].
     pub max_deltas: Option<usize>,
+    /// WAL below the last record in which every LSN stays readable, in MiB. See
+    /// [`StoreConfig::history_bytes`].
+    pub history_mb: Option<u64>,
+    /// Versions in one layer file that a compaction writes, in MiB before compression. See
+    /// [`StoreConfig::compacted_layer`].
+    pub compacted_layer_mb: Option<u64>,
     /// How long a page request waits for an LSN that has not arrived, in seconds. Default 300.
     pub wait_lsn_timeout_s: Option<u64>,
     /// Connections to the page stream at once. Default 1000.
@@ -56,6 +62,11 @@ impl Config {
             block_cache: mib(self.block_cache_mb, default.block_cache),
             import_batch: mib(self.import_batch_mb, default.import_batch),
             max_deltas: self.max_deltas.unwrap_or(default.max_deltas).max(1),
+            compacted_layer: self
+                .compacted_layer_mb
+                .map_or(default.compacted_layer, |mib| mib << 20),
+            merge_runs: default.merge_runs,
+            history_bytes: self.history_mb.map(|mib| mib << 20),
         }
     }
 }

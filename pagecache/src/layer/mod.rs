@@ -22,7 +22,7 @@ mod writer;
 
 pub use entry::{EntryKind, EntryRef};
 pub use error::{Damage, LayerError};
-pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary};
+pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary, RunId};
 pub use reader::Layer;
 pub use scan::Scan;
 pub use writer::LayerWriter;

@@ -35,6 +35,28 @@ impl fmt::Debug for LayerId {
     }
 }
 
+/// Names a run: layers that were written by one piece of work, together a sorted list of versions over a
+/// stretch of LSNs. Runs of one timeline do not overlap in LSNs, as far as they hold the same keys. Like a
+/// layer's, the number is never used twice.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, serde::Serialize, serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct RunId(u64);
+
+impl RunId {
+    /// The id with this number.
+    pub const fn new(value: u64) -> RunId {
+        RunId(value)
+    }
+}
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
 /// What a layer holds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]

@@ -23,7 +23,9 @@ pub(super) const FILE_LIMIT: u64 = HEADER_SIZE as u64 + PAYLOAD_LIMIT as u64;
 pub struct ManifestFormat {
     /// The first bytes of the file.
     pub magic: [u8; 8],
-    /// The version of the format: another one is refused.
+    /// The oldest version of the format that is read; what it lacks has a default.
+    pub oldest: u32,
+    /// The version that is written. A newer one is refused.
     pub version: u32,
 }
 
@@ -72,10 +74,11 @@ impl ManifestFormat {
             return Err(ManifestDamage::HeaderChecksum { expected, found });
         }
         let version = word(VERSION_AT);
-        if version != self.version {
+        if !(self.oldest..=self.version).contains(&version) {
             return Err(ManifestDamage::Version {
                 found: version,
-                supported: self.version,
+                oldest: self.oldest,
+                newest: self.version,
             });
         }
         let said = word(LENGTH_AT);

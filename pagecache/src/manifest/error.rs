@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use walrecord::{Lsn, PgTimelineId};
 
-use crate::layer::LayerId;
+use crate::layer::{LayerId, RunId};
 
 /// A manifest, or a file that it names, is not what it has to be.
 #[derive(Debug, thiserror::Error)]
@@ -108,12 +108,14 @@ pub enum ManifestDamage {
         found: u32,
     },
     /// The format is of a version that this program does not know.
-    #[error("format version {found} is not known, only {supported} is")]
+    #[error("format version {found} is not known, only {oldest} to {newest} are")]
     Version {
         /// The version in the file.
         found: u32,
-        /// The version that this program reads.
-        supported: u32,
+        /// The oldest version that this program reads.
+        oldest: u32,
+        /// The newest version that this program reads; it writes no other.
+        newest: u32,
     },
     /// The payload has another length than the header says.
     #[error("the header announces {said} payload bytes, {found} are there")]
@@ -182,6 +184,9 @@ pub enum Contradiction {
     /// A layer's first key or LSN is above its last.
     #[error("layer {0} ends before it begins")]
     LayerRange(LayerId),
+    /// The runs that are rewritten are out of order, or among them is the one that they become.
+    #[error("the runs that become run {0} are missing or out of order")]
+    Rewrite(RunId),
     /// There are no rules of redo, or they are not in ascending order.
     #[error("the rules of redo are missing or out of order at {0:?}")]
     Rules(Option<Lsn>),

@@ -91,6 +91,7 @@ impl TenantManifest {
 impl ManifestFile for TenantManifest {
     const FORMAT: ManifestFormat = ManifestFormat {
         magic: *b"ZTHTNMAN",
+        oldest: 1,
         version: 1,
     };
 

@@ -7,7 +7,7 @@ use walrecord::{Lsn, PgVersion, TenantId, TimelineId};
 use super::envelope::{HEADER_SIZE, PAYLOAD_LIMIT};
 use super::*;
 use crate::key::Key;
-use crate::layer::{LayerId, LayerKind, LayerSummary};
+use crate::layer::{LayerId, LayerKind, LayerSummary, RunId};
 use crate::storage::{SimulatedDisk, Storage, create_dirs_durably};
 
 /// The document that the format is specified in; its examples are the golden bytes.
@@ -19,6 +19,7 @@ const TIMELINE: TimelineId = TimelineId::from_bytes([0xBB; 16]);
 fn layer(id: u64, size: u64) -> LayerRecord {
     LayerRecord {
         id: LayerId::new(id),
+        run: RunId::new(0),
         summary: LayerSummary {
             kind: LayerKind::Image,
             first_key: Key::tablespace(1663),
@@ -50,6 +51,16 @@ fn timeline() -> Manifest {
         disk_consistent_lsn: Lsn::new(0x0100_0028),
         next_layer: LayerId::new(2),
         layers: vec![layer(1, 4096)],
+        rewrite: Some(Rewrite {
+            from: vec![RunId::new(0)],
+            into: RunId::new(5),
+            done: Key::control(),
+            cutoff: Lsn::new(0x0100_0100),
+            points: vec![Lsn::new(0x0100_0080)],
+        }),
+        wal_start: Lsn::INVALID,
+        gc_cutoff: Lsn::new(0x0100_0100),
+        ancestor: None,
         settings: Settings {
             data_checksums: true,
             rules: vec![RulesRecord {
@@ -147,14 +158,15 @@ fn damage_is_told_apart() {
         Err(ManifestDamage::Magic { .. })
     ));
     let newer = ManifestFormat {
-        version: 2,
+        version: 3,
         ..Manifest::FORMAT
     };
     assert!(matches!(
         Manifest::decode(&newer.seal(b"{}").unwrap()),
         Err(ManifestDamage::Version {
-            found: 2,
-            supported: 1
+            found: 3,
+            oldest: 1,
+            newest: 2
         })
     ));
     let sealed = |payload: &str| Manifest::FORMAT.seal(payload.as_bytes()).unwrap();
@@ -167,6 +179,29 @@ fn damage_is_told_apart() {
         Manifest::FORMAT.seal(&too_long),
         Err(ManifestDamage::TooLong { .. })
     ));
+}
+
+#[test]
+fn what_version_1_lacks_gets_its_meaning() {
+    let manifest = timeline();
+    let payload = serde_json::to_string(&manifest).unwrap();
+    let rewrite = serde_json::to_string(&manifest.rewrite).unwrap();
+    let added = format!(
+        ",\"rewrite\":{rewrite},\"wal_start\":\"0/0\",\"gc_cutoff\":\"0/1000100\",\"ancestor\":null"
+    );
+    let old = payload.replace(&added, "").replace("\"run\":0,", "");
+    assert_eq!(payload.len(), old.len() + added.len() + 8, "{payload}");
+    let first = ManifestFormat {
+        version: 1,
+        ..Manifest::FORMAT
+    };
+    let expected = Manifest {
+        rewrite: None,
+        gc_cutoff: Lsn::INVALID,
+        ..manifest
+    };
+    let read = Manifest::decode(&first.seal(old.as_bytes()).unwrap()).unwrap();
+    assert_eq!(read, expected);
 }
 
 #[test]
@@ -244,6 +279,14 @@ fn contradictions_are_neither_written_nor_read() {
     check(
         &|manifest| manifest.disk_consistent_lsn = low,
         Contradiction::DiskConsistent { lsn: low, start },
+    );
+    check(
+        &|manifest| {
+            if let Some(rewrite) = &mut manifest.rewrite {
+                rewrite.from.push(rewrite.into);
+            }
+        },
+        Contradiction::Rewrite(RunId::new(5)),
     );
     check(
         &|manifest| manifest.layers.push(layer(1, 1)),

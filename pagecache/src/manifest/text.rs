@@ -27,6 +27,30 @@ pub(super) mod printed {
     }
 }
 
+/// Lists of such.
+pub(super) mod printed_list {
+    use super::*;
+
+    pub(in crate::manifest) fn serialize<T: Display, S: Serializer>(
+        values: &[T],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(values.iter().map(T::to_string))
+    }
+
+    pub(in crate::manifest) fn deserialize<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: Deserializer<'de>,
+    {
+        let texts = Vec::<String>::deserialize(deserializer)?;
+        let values = texts
+            .iter()
+            .map(|text| text.parse().map_err(D::Error::custom));
+        values.collect()
+    }
+}
+
 /// The major version, as a number.
 pub(super) mod major {
     use super::*;

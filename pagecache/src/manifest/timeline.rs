@@ -8,7 +8,7 @@ use super::error::Contradiction;
 use super::file::ManifestFile;
 use super::text;
 use crate::key::Key;
-use crate::layer::{LayerId, LayerKind, LayerSummary};
+use crate::layer::{LayerId, LayerKind, LayerSummary, RunId};
 
 /// Longest name of a timeline, bytes.
 const NAME_LIMIT: usize = 64;
@@ -51,6 +51,19 @@ pub struct Manifest {
     pub next_layer: LayerId,
     /// The layer files, in ascending order of id.
     pub layers: Vec<LayerRecord>,
+    /// The runs that are being rewritten as one, if any are.
+    #[serde(default)]
+    pub rewrite: Option<Rewrite>,
+    /// Where the WAL files begin, unless it is where the import's did: what is before was removed.
+    #[serde(default, with = "text::printed")]
+    pub wal_start: Lsn,
+    /// What nobody can ask for any more lies below: garbage collection has kept single points of it only. Never
+    /// goes back; zero as long as nothing was collected.
+    #[serde(default, with = "text::printed")]
+    pub gc_cutoff: Lsn,
+    /// The timeline that this one branches from, if it is a branch.
+    #[serde(default)]
+    pub ancestor: Option<Ancestor>,
     /// What else is known of the cluster.
     pub settings: Settings,
 }
@@ -66,12 +79,47 @@ pub struct HistoryEntry {
     pub start: Lsn,
 }
 
+/// A compaction under way: some runs become one, key by key. What is below `done` has gone over; layers of
+/// the old runs that hold nothing else are gone.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    /// The runs that it takes from, ascending.
+    pub from: Vec<RunId>,
+    /// The run that it makes.
+    pub into: RunId,
+    /// Keys below are found in `into`, the others in `from`.
+    #[serde(with = "text::key")]
+    pub done: Key,
+    /// Of the versions up to here only those are kept that are the newest at one of `points`, or here. The same
+    /// from the first key to the last, whatever is collected meanwhile.
+    #[serde(with = "text::printed")]
+    pub cutoff: Lsn,
+    /// Single LSNs below the cutoff at which everything stays readable, ascending.
+    #[serde(with = "text::printed_list")]
+    pub points: Vec<Lsn>,
+}
+
+/// Where a branch begins.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ancestor {
+    /// The timeline that it branches from, of the same tenant.
+    #[serde(with = "text::printed")]
+    pub timeline: TimelineId,
+    /// What that timeline has up to here is the branch's too.
+    #[serde(with = "text::printed")]
+    pub lsn: Lsn,
+}
+
 /// A layer file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(from = "LayerText", into = "LayerText")]
 pub struct LayerRecord {
     /// Its id.
     pub id: LayerId,
+    /// The run that it is part of.
+    pub run: RunId,
     /// What is in it.
     pub summary: LayerSummary,
 }
@@ -105,6 +153,9 @@ pub struct RulesRecord {
 struct LayerText {
     #[serde(with = "text::layer_id")]
     id: LayerId,
+    /// Missing in version 1, in which every delta layer is a run, and all images are one.
+    #[serde(default)]
+    run: Option<RunId>,
     #[serde(with = "text::layer_kind")]
     kind: LayerKind,
     #[serde(with = "text::key")]
@@ -124,7 +175,8 @@ struct LayerText {
 impl ManifestFile for Manifest {
     const FORMAT: ManifestFormat = ManifestFormat {
         magic: *b"ZTHTLMAN",
-        version: 1,
+        oldest: 1,
+        version: 2,
     };
 
     fn check(&self) -> Result<(), Contradiction> {
@@ -148,6 +200,7 @@ impl ManifestFile for Manifest {
         }
         self.check_history()?;
         self.check_rules()?;
+        self.check_rewrite()?;
         self.check_layers()
     }
 }
@@ -177,9 +230,20 @@ impl Manifest {
         }
     }
 
+    fn check_rewrite(&self) -> Result<(), Contradiction> {
+        let Some(Rewrite { from, into, .. }) = &self.rewrite else {
+            return Ok(());
+        };
+        let ascends = from.windows(2).all(|pair| pair[0] < pair[1]);
+        match from.is_empty() || !ascends || from.contains(into) {
+            true => Err(Contradiction::Rewrite(*into)),
+            false => Ok(()),
+        }
+    }
+
     fn check_layers(&self) -> Result<(), Contradiction> {
         let mut previous = None;
-        for LayerRecord { id, summary } in &self.layers {
+        for LayerRecord { id, summary, .. } in &self.layers {
             if previous >= Some(*id) {
                 return Err(Contradiction::LayerOrder(*id));
             }
@@ -205,8 +269,13 @@ fn is_name(name: &str) -> bool {
 
 impl From<LayerText> for LayerRecord {
     fn from(text: LayerText) -> LayerRecord {
+        let of_version_1 = match text.kind {
+            LayerKind::Delta => RunId::new(text.id.get()),
+            LayerKind::Image => RunId::new(0),
+        };
         LayerRecord {
             id: text.id,
+            run: text.run.unwrap_or(of_version_1),
             summary: LayerSummary {
                 kind: text.kind,
                 first_key: text.first_key,
@@ -223,9 +292,10 @@ impl From<LayerText> for LayerRecord {
 }
 
 impl From<LayerRecord> for LayerText {
-    fn from(LayerRecord { id, summary }: LayerRecord) -> LayerText {
+    fn from(LayerRecord { id, run, summary }: LayerRecord) -> LayerText {
         LayerText {
             id,
+            run: Some(run),
             kind: summary.kind,
             first_key: summary.first_key,
             last_key: summary.last_key,

@@ -13,6 +13,8 @@ pub(crate) use directory::{CopySource, DirectoryState};
 pub(crate) use fork::ForkState;
 pub(crate) use values::{FileValue, Tombstoned};
 
+use crate::key::{Key, KeyKind};
+
 use walrecord::Truncated;
 
 /// A metadata value that cannot be what was written.
@@ -44,5 +46,20 @@ pub(crate) fn finish(r: &walrecord::Reader<'_>) -> Result<(), MetaError> {
     match r.left() {
         0 => Ok(()),
         left => Err(MetaError::Leftover(left)),
+    }
+}
+
+/// Whether a value says that what its key names does not exist. (Of damaged bytes, no: they are kept.)
+pub(crate) fn is_tombstone(key: &Key, value: &[u8]) -> bool {
+    match key.decode() {
+        KeyKind::Relation(..) | KeyKind::SlruSegment(..) => {
+            ForkState::decode(value).is_ok_and(|state| state.blocks.is_none())
+        }
+        KeyKind::Database { .. } => DirectoryState::decode(value).is_ok_and(|state| !state.exists),
+        KeyKind::RelationMap { .. }
+        | KeyKind::Tablespace(_)
+        | KeyKind::TwoPhase(_)
+        | KeyKind::Origin(_) => Tombstoned::decode(value).is_ok_and(|value| value.0.is_none()),
+        KeyKind::Page(_) | KeyKind::Control | KeyKind::File(_) | KeyKind::Bound => false,
     }
 }

@@ -11,6 +11,17 @@ use crate::meta::DirectoryState;
 /// A database's directory in one tablespace.
 pub(crate) type DirectoryId = (Oid, Oid);
 
+/// A directory that is a copy of another.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Copied {
+    /// What it is a copy of.
+    pub(crate) source: DirectoryId,
+    /// Where it was made, and where it reads its source.
+    pub(crate) at: Lsn,
+    /// Where its next state begins.
+    pub(crate) until: Lsn,
+}
+
 /// Every state of every directory, by LSN.
 #[derive(Default)]
 pub(crate) struct Directories {
@@ -51,6 +62,24 @@ impl Directories {
                 history[..upto].last()
             })
             .map_or_else(DirectoryState::default, |(_, state)| *state)
+    }
+
+    /// Every directory that was made as a copy of another, and as long as it was one.
+    pub(crate) fn copies(&self) -> Vec<Copied> {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        let mut copies = Vec::new();
+        for history in states.values() {
+            let mut later = history.iter().skip(1).map(|(lsn, _)| *lsn);
+            for (_, state) in history {
+                let until = later.next().unwrap_or(Lsn::MAX);
+                copies.extend(state.source.map(|source| Copied {
+                    source: (source.spc, source.db),
+                    at: state.barrier,
+                    until,
+                }));
+            }
+        }
+        copies
     }
 
     /// The directories that exist at `lsn`, ascending.

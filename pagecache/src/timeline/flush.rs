@@ -7,17 +7,17 @@ use slog::{debug, warn};
 use walrecord::{BlockTag, Lsn, Page, PageKey, Record, ZERO_PAGE};
 use walredo::Applied;
 
+use super::chain_bound::ChainLength;
 use super::layer_file::LayerFile;
-use super::layers::{Frozen, LayerSet, MemoryLayer};
+use super::layers::{Frozen, LayerSet};
 use super::read::RulesHistory;
 use super::resolve::Place;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
 use super::wal_window::{WalWindow, WindowRecords};
-use crate::config::MAX_RUN_BYTES;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerKind};
+use crate::layer::{EntryKind, Layer, LayerKind, RunId};
 use crate::open::{OpenBody, OpenEntries, OpenEntry};
 
 /// How far the thread stands back behind those that take WAL in and serve pages (the system's nice value;
@@ -81,7 +81,7 @@ fn flush(
     }
     shared.change_manifest(|manifest| {
         if let Some(layer) = written {
-            manifest.layers.push(layer.manifest_record());
+            manifest.layers.push(layer.manifest_record(own_run(layer)));
             manifest.layers.sort_by_key(|layer| layer.id);
         }
         manifest.disk_consistent_lsn = frozen.end;
@@ -93,7 +93,9 @@ fn flush(
     }
     shared.change_layers(|layers| {
         layers.frozen.pop();
-        layers.deltas.splice(0..0, written);
+        if let Some(layer) = written {
+            layers.add_newest(own_run(&layer), layer);
+        }
     });
     shared.tracker.set_flush_failure(None);
     shared.tracker.update(|progress| {
@@ -102,6 +104,11 @@ fn flush(
         progress.synced = progress.synced.max(frozen.end);
     });
     Ok(())
+}
+
+/// The run that a layer just written is, alone.
+fn own_run(layer: &Layer) -> RunId {
+    RunId::new(layer.id().get())
 }
 
 /// Writes one frozen layer.
@@ -119,13 +126,10 @@ struct Writer<'a> {
 impl<'a> Writer<'a> {
     fn new(shared: &'a Arc<Shared>, layers: &LayerSet, frozen: &'a Frozen) -> Writer<'a> {
         let start = frozen.layer.read().start();
-        let mut below = layers.clone();
-        below.open = Arc::new(MemoryLayer::new(start));
-        below.frozen.clear();
         Writer {
             shared,
             frozen,
-            below: Arc::new(below),
+            below: Arc::new(layers.files_only(start)),
             rules: shared.rules(),
             start,
             max_deltas: shared.config.max_deltas,
@@ -164,7 +168,7 @@ impl<'a> Writer<'a> {
         entries: OpenEntries<'_>,
         records: &mut WindowRecords<'_>,
     ) -> Result<(), StoreError> {
-        let mut images = if Run::needs_image(&entries, self.max_deltas) {
+        let mut images = if needs_image(&entries, self.max_deltas) {
             self.images(page)?
         } else {
             None
@@ -202,8 +206,7 @@ impl<'a> Writer<'a> {
     /// What carries the page forward from where the layer begins; none if that cannot be told: below
     /// an import's stop position, where pages are fuzzy, or if its past ends inside the layer.
     fn images(&self, page: PageKey) -> Result<Option<Images>, StoreError> {
-        let readable_from = self.shared.tracker.get().readable_from;
-        if self.start < readable_from || self.has_barrier(page)? {
+        if self.start < self.shared.import_stop() || self.has_barrier(page)? {
             return Ok(None);
         }
         let snapshot = Snapshot::over(self.shared, Arc::clone(&self.below), self.start);
@@ -219,7 +222,7 @@ impl<'a> Writer<'a> {
         };
         Ok(Some(Images {
             page: Box::new(bytes),
-            run: Run::default(),
+            length: ChainLength::default(),
             max_deltas: self.max_deltas,
             lost: false,
         }))
@@ -244,44 +247,27 @@ fn kept_block(page: &PageKey) -> Option<&BlockTag> {
     }
 }
 
-/// Changes of a page one upon the other, since it was last whole.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    changes: usize,
-    /// Of their WAL.
-    bytes: u64,
+/// Whether some of the versions, all of one page, are due to be images.
+fn needs_image(entries: &OpenEntries<'_>, max_deltas: usize) -> bool {
+    let mut length = ChainLength::default();
+    entries.clone().any(|entry| {
+        count(&mut length, &entry);
+        length.is_due(max_deltas)
+    })
 }
 
-impl Run {
-    fn add(&mut self, entry: &OpenEntry<'_>) {
-        if !entry.kind.needs_older() {
-            *self = Run::default();
-        }
-        self.changes += 1;
-        if let OpenBody::Record { start } = entry.body {
-            self.bytes += entry.lsn - start;
-        }
-    }
-
-    /// Whether the page is to be stored whole in place of the last change.
-    fn is_due(&self, max_deltas: usize) -> bool {
-        self.changes > max_deltas || (self.bytes > MAX_RUN_BYTES && self.changes > 1)
-    }
-
-    /// Whether some of the versions, all of one page, are due to be images.
-    fn needs_image(entries: &OpenEntries<'_>, max_deltas: usize) -> bool {
-        let mut run = Run::default();
-        entries.clone().any(|entry| {
-            run.add(&entry);
-            run.is_due(max_deltas)
-        })
-    }
+fn count(length: &mut ChainLength, entry: &OpenEntry<'_>) {
+    let bytes = match entry.body {
+        OpenBody::Record { start } => entry.lsn - start,
+        OpenBody::Value(_) => 0,
+    };
+    length.add(entry.kind.needs_older(), bytes);
 }
 
 /// Carries a page forward through its changes, to store it whole now and then.
 struct Images {
     page: Box<Page>,
-    run: Run,
+    length: ChainLength,
     max_deltas: usize,
     /// Redo refused a change: from there on the page is not known.
     lost: bool,
@@ -307,11 +293,11 @@ impl Images {
                 return None;
             }
         }
-        self.run.add(entry);
-        if !self.run.is_due(self.max_deltas) {
+        count(&mut self.length, entry);
+        if !self.length.is_due(self.max_deltas) {
             return None;
         }
-        self.run = Run::default();
+        self.length = ChainLength::default();
         Some(&self.page)
     }
 }

@@ -15,13 +15,14 @@ use walrecord::{
 
 use super::import_dir::ImportDir;
 use super::layer_file::LayerFile;
-use super::open::{Surroundings, empty_layers, load_directories, sort_layers, start_indexing};
+use super::layers::LayerSet;
+use super::open::{Surroundings, load_directories, start_indexing};
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
 use super::{Timeline, sync_wal};
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerKind};
+use crate::layer::{EntryKind, Layer, LayerKind, RunId};
 use crate::manifest::{Manifest, ManifestDamage, ManifestError, ManifestFile, TimelinePaths};
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
 use crate::wal::WalStore;
@@ -29,6 +30,9 @@ use crate::wal::WalStore;
 /// Pages with a wrong checksum that are remembered until WAL has healed them. A backup with more is
 /// refused at once: the disk below it is broken.
 const MAX_SUSPECTS: usize = 10_000;
+
+/// The run of the layers that an import makes.
+const IMPORT_RUN: RunId = RunId::new(0);
 
 /// What an import is told before the first file.
 #[derive(Clone, Debug)]
@@ -124,8 +128,9 @@ impl ImportWriter {
                 wal,
                 manifest,
                 progress,
+                import_stop: Lsn::MAX,
             },
-            empty_layers(params.start),
+            LayerSet::new(params.start),
         );
         shared.settle_tail();
         let timeline = Timeline::new(shared);
@@ -355,19 +360,19 @@ impl ImportWriter {
         let mut images = writer.map_or(Ok(Vec::new()), LayerWriterThread::join)?;
         images.push(self.write_metadata()?);
         let shared = &self.timeline.shared;
-        let mut images: Vec<Arc<Layer>> = images.into_iter().map(Arc::new).collect();
-        sort_layers(&mut [], &mut images);
         {
             let mut manifest = shared.manifest();
-            manifest.layers = images.iter().map(|layer| layer.manifest_record()).collect();
+            let records = images.iter().map(|layer| layer.manifest_record(IMPORT_RUN));
+            manifest.layers = records.collect();
             manifest.layers.sort_by_key(|layer| layer.id);
             manifest.import_stop = stop;
         }
-        shared.change_layers(|layers| layers.images = images);
+        let files = images
+            .into_iter()
+            .map(|layer| (IMPORT_RUN, Arc::new(layer)));
+        shared.change_layers(|layers| layers.set_files(files, None));
         load_directories(shared)?;
-        shared
-            .tracker
-            .update(|progress| progress.readable_from = stop);
+        shared.set_import_stop(stop);
         Ok(())
     }
 

@@ -15,6 +15,9 @@ use crate::open::OpenLayer;
 /// long a record that has arrived stays unreadable.
 const CHUNK: usize = 64 * 1024;
 
+/// Indexing waits for compaction while there are so many times more runs than are merged at once.
+const MAX_RUNS: usize = 8;
+
 /// Follows the WAL until the timeline stops. An error stops indexing (and is told to whoever waits or
 /// writes) until the tail is rewound.
 pub(crate) fn run(shared: &Arc<Shared>) {
@@ -86,7 +89,7 @@ impl<'a> Indexer<'a> {
             ingest: Ingest::new(&IngestStart {
                 context,
                 control,
-                import_stop: progress.readable_from,
+                import_stop: shared.import_stop(),
                 checksums: shared.checksums,
             }),
             decoder: StreamDecoder::new(start, shared.decoder_options()),
@@ -226,7 +229,11 @@ impl<'a> Indexer<'a> {
         }
         shared.tracker.wait_while(|_| {
             let layers = shared.layers();
-            !layers.frozen.is_empty() && layers.frozen_memory() + memory > config.frozen_memory
+            let is_full =
+                !layers.frozen.is_empty() && layers.frozen_memory() + memory > config.frozen_memory;
+            // Compaction is behind by more than reads should pay for.
+            let is_deep = layers.runs().len() / MAX_RUNS >= config.merge_runs;
+            is_full || (is_deep && shared.is_complete())
         });
         shared.freeze(end);
     }

@@ -110,19 +110,12 @@ fn open_with(shared: &Shared, id: LayerId, cache: &Arc<BlockCache>) -> Result<La
     Ok(Layer::open(file, id, Arc::clone(cache))?)
 }
 
-/// The same layers, their files opened anew with nothing cached.
-pub(crate) fn reopened(shared: &Shared, layers: &LayerSet) -> Result<LayerSet, StoreError> {
+/// The timeline's present layers, their files opened anew with nothing cached.
+pub(crate) fn reopened(shared: &Shared) -> Result<LayerSet, StoreError> {
     let cache = Arc::new(BlockCache::new(0));
-    let reopen = |layers: &[Arc<Layer>]| -> Result<Vec<Arc<Layer>>, StoreError> {
-        layers
-            .iter()
-            .map(|layer| open_with(shared, layer.id(), &cache).map(Arc::new))
-            .collect()
-    };
-    Ok(LayerSet {
-        open: Arc::clone(&layers.open),
-        frozen: layers.frozen.clone(),
-        deltas: reopen(&layers.deltas)?,
-        images: reopen(&layers.images)?,
-    })
+    // While it is held no file goes that the present layers have.
+    let _manifest = shared.manifest();
+    let mut layers = LayerSet::clone(&shared.layers());
+    layers.replace_files(|layer| open_with(shared, layer.id(), &cache).map(Arc::new))?;
+    Ok(layers)
 }

@@ -5,10 +5,11 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use walrecord::Lsn;
 
+use super::runs::{Run, sort_into_runs};
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::EntryKind;
-use crate::layer::Layer;
+use crate::layer::{EntryKind, Layer, RunId};
+use crate::manifest::Rewrite;
 use crate::open::{OpenBody, OpenLayer};
 
 /// An open or frozen layer: an index over WAL on disk.
@@ -32,7 +33,7 @@ impl MemoryLayer {
     }
 }
 
-/// The layers of a timeline. Each list is newest first; their LSN ranges follow one another.
+/// The layers of a timeline, newest first; their LSN ranges follow one another.
 #[derive(Clone)]
 pub(crate) struct LayerSet {
     /// Takes new records.
@@ -40,9 +41,7 @@ pub(crate) struct LayerSet {
     /// Waiting to be written out.
     pub(crate) frozen: Vec<Frozen>,
     /// Written out.
-    pub(crate) deltas: Vec<Arc<Layer>>,
-    /// From the import, at its start LSN, sorted by first key. Ranges of keys may overlap.
-    pub(crate) images: Vec<Arc<Layer>>,
+    runs: Vec<Arc<Run>>,
 }
 
 /// A memory layer that takes no more records.
@@ -69,8 +68,71 @@ pub(crate) enum FoundBody<'a> {
 }
 
 impl LayerSet {
+    /// Nothing, with an open layer that begins at `start`.
+    pub(crate) fn new(start: Lsn) -> LayerSet {
+        LayerSet {
+            open: Arc::new(MemoryLayer::new(start)),
+            frozen: Vec::new(),
+            runs: Vec::new(),
+        }
+    }
+
+    /// The same files, with nothing in memory above them; an empty open layer begins at `start`.
+    pub(crate) fn files_only(&self, start: Lsn) -> LayerSet {
+        LayerSet {
+            runs: self.runs.clone(),
+            ..LayerSet::new(start)
+        }
+    }
+
+    /// Layer files as runs, the newest first.
+    pub(crate) fn runs(&self) -> &[Arc<Run>] {
+        &self.runs
+    }
+
+    /// Every layer file, with its run.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (RunId, &Arc<Layer>)> {
+        let runs = self.runs.iter();
+        runs.flat_map(|run| run.layers().iter().map(|layer| (run.id(), layer)))
+    }
+
+    /// Replaces the layer files.
+    pub(crate) fn set_files(
+        &mut self,
+        files: impl IntoIterator<Item = (RunId, Arc<Layer>)>,
+        rewrite: Option<&Rewrite>,
+    ) {
+        self.runs = sort_into_runs(files, rewrite);
+    }
+
+    /// Puts another object in the place of each layer file's.
+    pub(crate) fn replace_files<E>(
+        &mut self,
+        mut replace: impl FnMut(&Layer) -> Result<Arc<Layer>, E>,
+    ) -> Result<(), E> {
+        for run in &mut self.runs {
+            *run = Arc::new(run.replaced(&mut replace)?);
+        }
+        Ok(())
+    }
+
+    /// Adds a layer file that is newer than all others, a run of its own.
+    pub(crate) fn add_newest(&mut self, run: RunId, layer: Arc<Layer>) {
+        self.runs
+            .insert(0, Arc::new(Run::new(run, vec![layer], None)));
+    }
+
     fn memory(&self) -> impl Iterator<Item = &MemoryLayer> {
         std::iter::once(&*self.open).chain(self.frozen.iter().map(|frozen| &*frozen.layer))
+    }
+
+    /// Where the WAL begins that the layers in memory refer to.
+    pub(crate) fn memory_start(&self) -> Lsn {
+        let oldest = self
+            .frozen
+            .last()
+            .map_or(&self.open, |frozen| &frozen.layer);
+        oldest.read().start()
     }
 
     /// Bytes that the frozen layers take.
@@ -104,34 +166,26 @@ impl LayerSet {
                 return Ok(());
             }
         }
-        for layer in self.deltas.iter().chain(self.image_candidates(key)) {
-            let summary = layer.summary();
-            if summary.min_lsn > upto || summary.max_lsn <= above || !layer.may_contain(key) {
-                continue;
-            }
-            layer.visit(key, above, upto, &mut |entry| {
-                flow = visitor(Found {
-                    lsn: entry.lsn,
-                    kind: entry.kind,
-                    body: FoundBody::Bytes(entry.value),
-                });
-                flow
-            })?;
-            if flow.is_break() {
-                return Ok(());
+        for run in &self.runs {
+            for layer in run.candidates(key) {
+                let summary = layer.summary();
+                if summary.min_lsn > upto || summary.max_lsn <= above || !layer.may_contain(key) {
+                    continue;
+                }
+                layer.visit(key, above, upto, &mut |entry| {
+                    flow = visitor(Found {
+                        lsn: entry.lsn,
+                        kind: entry.kind,
+                        body: FoundBody::Bytes(entry.value),
+                    });
+                    flow
+                })?;
+                if flow.is_break() {
+                    return Ok(());
+                }
             }
         }
         Ok(())
-    }
-
-    fn image_candidates(&self, key: &Key) -> impl Iterator<Item = &Arc<Layer>> {
-        let upto = self
-            .images
-            .partition_point(|layer| layer.summary().first_key <= *key);
-        let key = *key;
-        self.images[..upto]
-            .iter()
-            .filter(move |layer| layer.summary().last_key >= key)
     }
 
     /// The newest value of a metadata key with an LSN in `(above, upto]`.
@@ -166,7 +220,7 @@ impl LayerSet {
         for layer in self.memory() {
             keys.extend(layer.read().keys_in(range));
         }
-        for layer in self.deltas.iter().chain(&self.images) {
+        for (_, layer) in self.files() {
             let summary = layer.summary();
             let apart = summary.first_key >= range.end || summary.last_key < range.start;
             if apart || summary.min_lsn > upto {

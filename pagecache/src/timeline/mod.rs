@@ -1,7 +1,10 @@
 //! One line of history: takes WAL in, keeps every version, gives pages at any LSN.
 
+mod chain_bound;
+mod compact;
 mod directories;
 mod flush;
+mod gc;
 mod import;
 mod import_dir;
 mod indexer;
@@ -10,9 +13,11 @@ mod layer_file;
 mod layers;
 mod open;
 mod pg_timeline;
+mod pins;
 mod progress;
 mod read;
 mod resolve;
+mod runs;
 mod settings;
 mod shared;
 mod slru_order;
@@ -25,6 +30,8 @@ use std::time::Duration;
 
 use walrecord::{Boundary, Lsn, PgTimelineId, PgVersion, TenantId, TimelineId};
 
+pub use compact::CompactionReport;
+pub use gc::GcReport;
 pub use import::{ImportParams, ImportWriter};
 pub(crate) use open::{Surroundings, open};
 pub use progress::{Progress, WaitError};
@@ -223,12 +230,14 @@ impl Timeline {
     /// # Errors
     /// If that LSN is not readable.
     pub fn snapshot(&self, lsn: Lsn) -> Result<Snapshot, ReadError> {
+        // Held before it is looked whether it is there: what is there then stays.
+        let pin = self.shared.pins.hold(lsn);
         let progress = self.shared.tracker.get();
         let (from, to) = (progress.readable_from, progress.last_record);
         if lsn < from || lsn > to {
             return Err(ReadError::NotReadable { lsn, from, to });
         }
-        Ok(Snapshot::at(&self.shared, lsn))
+        Ok(Snapshot::pinned(&self.shared, pin))
     }
 
     /// The end and the start of the last record that ends at or below `lsn`.

@@ -6,15 +6,14 @@ use slog::{Logger, info};
 use walrecord::Lsn;
 
 use super::layer_file::open_layer;
-use super::layers::{LayerSet, MemoryLayer};
+use super::layers::LayerSet;
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
-use super::{Timeline, flush, indexer, sync_wal};
+use super::{Timeline, compact, flush, indexer, sync_wal};
 use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
-use crate::layer::{Layer, LayerKind};
 use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
 use crate::meta::DirectoryState;
 use crate::storage::Storage;
@@ -69,9 +68,10 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
         // it before [`Timeline::rewind`] says where it ends.
         synced: start,
         last_record: start,
-        readable_from: manifest.import_stop,
+        readable_from: manifest.import_stop.max(manifest.gc_cutoff),
         disk_consistent: start,
     };
+    let import_stop = manifest.import_stop;
     let shared = Shared::new(
         SharedParts {
             config: around.config,
@@ -82,8 +82,9 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
             wal,
             manifest,
             progress,
+            import_stop,
         },
-        empty_layers(start),
+        LayerSet::new(start),
     );
     shared.set_complete();
     let layers = open_layers(&shared)?;
@@ -95,15 +96,6 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
     Ok(timeline)
 }
 
-pub(super) fn empty_layers(start: Lsn) -> LayerSet {
-    LayerSet {
-        open: Arc::new(MemoryLayer::new(start)),
-        frozen: Vec::new(),
-        deltas: Vec::new(),
-        images: Vec::new(),
-    }
-}
-
 /// Starts what an open timeline needs besides WAL syncing.
 pub(super) fn start_threads(timeline: &Timeline) -> Result<(), StoreError> {
     timeline.spawn("wal-sync", sync_wal)?;
@@ -112,41 +104,43 @@ pub(super) fn start_threads(timeline: &Timeline) -> Result<(), StoreError> {
 
 pub(super) fn start_indexing(timeline: &Timeline) -> Result<(), StoreError> {
     timeline.spawn("wal-index", indexer::run)?;
-    timeline.spawn("layer-flush", flush::run)
+    timeline.spawn("layer-flush", flush::run)?;
+    timeline.spawn("layer-compact", compact::run)
 }
 
 fn open_layers(shared: &Shared) -> Result<LayerSet, StoreError> {
-    let (ids, start) = {
+    let (records, rewrite, start) = {
         let manifest = shared.manifest();
-        let ids: Vec<_> = manifest.layers.iter().map(|layer| layer.id).collect();
-        (ids, manifest.disk_consistent_lsn)
+        let records = manifest.layers.clone();
+        (
+            records,
+            manifest.rewrite.clone(),
+            manifest.disk_consistent_lsn,
+        )
     };
-    let mut set = empty_layers(start);
-    for id in ids {
-        let layer = Arc::new(open_layer(shared, id)?);
-        match layer.summary().kind {
-            LayerKind::Delta => set.deltas.push(layer),
-            LayerKind::Image => set.images.push(layer),
-        }
+    let mut files = Vec::with_capacity(records.len());
+    for record in records {
+        files.push((record.run, Arc::new(open_layer(shared, record.id)?)));
     }
-    sort_layers(&mut set.deltas, &mut set.images);
+    let mut set = LayerSet::new(start);
+    set.set_files(files, rewrite.as_ref());
     Ok(set)
-}
-
-/// Puts deltas newest first and images in order of their first keys.
-pub(super) fn sort_layers(deltas: &mut [Arc<Layer>], images: &mut [Arc<Layer>]) {
-    deltas.sort_by_key(|layer| std::cmp::Reverse(layer.summary().max_lsn));
-    images.sort_by_key(|layer| layer.summary().first_key);
 }
 
 /// Reads the history of database directories out of the layers.
 pub(super) fn load_directories(shared: &Shared) -> Result<(), StoreError> {
     let layers = shared.layers();
-    // Image layers lie below all deltas, and deltas follow one another.
-    for layer in layers.images.iter().chain(layers.deltas.iter().rev()) {
-        let mut scan = layer.scan(Key::all_databases(), Lsn::MAX);
-        while let Some(entry) = scan.next()? {
-            if let KeyKind::Database { spc, db } = entry.key.decode() {
+    // The oldest first: the states of a directory are told in order.
+    for run in layers.runs().iter().rev() {
+        for layer in run.layers() {
+            let mut scan = layer.scan(Key::all_databases(), Lsn::MAX);
+            while let Some(entry) = scan.next()? {
+                let KeyKind::Database { spc, db } = entry.key.decode() else {
+                    continue;
+                };
+                if !run.shows(&entry.key) {
+                    continue;
+                }
                 let state =
                     DirectoryState::decode(entry.value).map_err(|source| StoreError::Meta {
                         key: format!("{:?}", entry.key),

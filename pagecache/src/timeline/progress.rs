@@ -17,7 +17,7 @@ pub struct Progress {
     /// End of the last record that is indexed: the newest readable LSN, once it is at or above
     /// `readable_from`.
     pub last_record: Lsn,
-    /// The oldest readable LSN (the import's stop position).
+    /// The oldest readable LSN: the import's stop position, later that up to which garbage was collected.
     pub readable_from: Lsn,
     /// Up to here, everything is in layer files.
     pub disk_consistent: Lsn,

@@ -3,7 +3,7 @@
 use walrecord::{Lsn, RedoRules};
 
 use super::import::ImportParams;
-use crate::layer::{Layer, LayerId};
+use crate::layer::{Layer, LayerId, RunId};
 use crate::manifest::{HistoryEntry, LayerRecord, Manifest, RulesRecord, Settings};
 
 impl Manifest {
@@ -25,6 +25,10 @@ impl Manifest {
             disk_consistent_lsn: params.start,
             next_layer: LayerId::new(1),
             layers: Vec::new(),
+            rewrite: None,
+            wal_start: Lsn::INVALID,
+            gc_cutoff: Lsn::INVALID,
+            ancestor: None,
             settings: Settings {
                 data_checksums: params.data_checksums,
                 rules: Vec::new(),
@@ -36,7 +40,8 @@ impl Manifest {
 
     /// Where the WAL files begin.
     pub(crate) fn wal_start(&self) -> Lsn {
-        self.import_start.segment_start(self.segment_size)
+        let imported = self.import_start.segment_start(self.segment_size);
+        imported.max(self.wal_start)
     }
 
     /// The rules by the LSN from which on they hold.
@@ -63,9 +68,11 @@ impl Manifest {
 }
 
 impl Layer {
-    pub(crate) fn manifest_record(&self) -> LayerRecord {
+    /// How the manifest names it.
+    pub(crate) fn manifest_record(&self, run: RunId) -> LayerRecord {
         LayerRecord {
             id: self.id(),
+            run,
             summary: *self.summary(),
         }
     }

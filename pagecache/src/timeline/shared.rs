@@ -1,23 +1,25 @@
 //! What the threads of a timeline share: its layers, WAL, positions and manifest.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use slog::Logger;
-use walrecord::{DecoderOptions, Lsn, RedoRules};
+use walrecord::{DecoderOptions, Lsn, RedoRules, TimelineId};
 
 use super::directories::Directories;
 use super::ingest::Batch;
 use super::layers::{Frozen, LayerSet, MemoryLayer};
+use super::pins::Pins;
 use super::progress::Tracker;
 use super::read::RulesHistory;
 use super::resolve::Resolver;
 use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
-use crate::key::Key;
+use crate::key::{Key, KeyKind};
 use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
-use crate::meta::ControlState;
+use crate::meta::{ControlState, DirectoryState};
 use crate::storage::Storage;
 use crate::wal::WalStore;
 
@@ -48,6 +50,16 @@ pub(crate) struct Shared {
     /// The end of the WAL is where it is said to be, not where a crash happened to leave it: what is
     /// appended may be synced and acknowledged.
     tail_settled: AtomicBool,
+    /// Counts changes of the layer files.
+    layer_changes: AtomicU64,
+    /// LSNs that are being read.
+    pub(crate) pins: Arc<Pins>,
+    /// Where other timelines branch from this one.
+    branches: Mutex<BTreeMap<TimelineId, Lsn>>,
+    /// See [`Shared::import_stop`].
+    import_stop: AtomicU64,
+    /// Held by whoever compacts or collects garbage: one at a time.
+    pub(crate) compacting: Mutex<()>,
     /// The manifest is on disk: the timeline exists. Changes while `manifest` is held.
     is_complete: AtomicBool,
     decoder_options: DecoderOptions,
@@ -78,6 +90,11 @@ impl Shared {
             rewinds: AtomicU64::new(0),
             freeze: AtomicBool::new(false),
             tail_settled: AtomicBool::new(false),
+            layer_changes: AtomicU64::new(0),
+            pins: Arc::default(),
+            branches: Mutex::default(),
+            import_stop: AtomicU64::new(parts.import_stop.get()),
+            compacting: Mutex::new(()),
             is_complete: AtomicBool::new(false),
             decoder_options,
         }
@@ -93,6 +110,21 @@ impl Shared {
         let mut next = LayerSet::clone(&layers);
         change(&mut next);
         *layers = Arc::new(next);
+        self.layer_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// How often the set of layers was replaced.
+    pub(crate) fn layer_changes(&self) -> u64 {
+        self.layer_changes.load(Ordering::Acquire)
+    }
+
+    /// The LSNs at which other timelines branch from this one, ascending.
+    pub(crate) fn retained_points(&self) -> Vec<Lsn> {
+        let branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut points: Vec<Lsn> = branches.values().copied().collect();
+        points.sort_unstable();
+        points.dedup();
+        points
     }
 
     pub(crate) fn rules(&self) -> Arc<RulesHistory> {
@@ -132,7 +164,7 @@ impl Shared {
         let mut next = manifest.clone();
         change(&mut next);
         next.set_rules(&self.rules().0);
-        if self.is_complete.load(Ordering::Acquire) {
+        if self.is_complete() {
             next.write(&*self.storage, &self.paths.manifest())?;
         }
         *manifest = next;
@@ -147,6 +179,10 @@ impl Shared {
         manifest.write(&*self.storage, &self.paths.manifest())?;
         self.set_complete();
         Ok(())
+    }
+
+    pub(crate) fn is_complete(&self) -> bool {
+        self.is_complete.load(Ordering::Acquire)
     }
 
     pub(crate) fn set_complete(&self) {
@@ -197,6 +233,28 @@ impl Shared {
         }
         self.tracker
             .update(|progress| progress.last_record = batch.end);
+    }
+
+    /// The import's stop position: imported pages are fuzzy below, and nothing is readable there. The end of all
+    /// LSNs as long as it is not known.
+    pub(crate) fn import_stop(&self) -> Lsn {
+        Lsn::new(self.import_stop.load(Ordering::Acquire))
+    }
+
+    /// The import's stop position is known: pages are readable from there on.
+    pub(crate) fn set_import_stop(&self, stop: Lsn) {
+        self.import_stop.store(stop.get(), Ordering::Release);
+        self.tracker
+            .update(|progress| progress.readable_from = stop);
+    }
+
+    /// The database directory at `at` that what a metadata key names lies in; the default if in none.
+    pub(crate) fn directory_of(&self, key: &Key, at: Lsn) -> DirectoryState {
+        match key.decode() {
+            KeyKind::Relation(rel, _) => self.directories.at((rel.spc, rel.db), at),
+            KeyKind::RelationMap { spc, db } => self.directories.at((spc, db), at),
+            _ => DirectoryState::default(),
+        }
     }
 
     /// Asks the indexer to freeze the open layer now.
@@ -280,4 +338,5 @@ pub(crate) struct SharedParts {
     pub(crate) wal: WalStore,
     pub(crate) manifest: Manifest,
     pub(crate) progress: super::progress::Progress,
+    pub(crate) import_stop: Lsn,
 }

@@ -10,6 +10,7 @@ use walrecord::{
 
 use super::layer_file::reopened;
 use super::layers::LayerSet;
+use super::pins::Pin;
 use super::read::{self, PageBuilder, ReadStats};
 use super::resolve::Resolver;
 use super::shared::Shared;
@@ -24,6 +25,8 @@ pub struct Snapshot {
     shared: Arc<Shared>,
     layers: Arc<LayerSet>,
     lsn: Lsn,
+    /// Keeps the LSN readable.
+    pin: Option<Arc<Pin>>,
 }
 
 /// A fork of a relation and its size.
@@ -43,12 +46,21 @@ impl Snapshot {
         Snapshot::over(shared, shared.layers(), lsn)
     }
 
+    /// The timeline at an LSN that is held, and stays so as long as this is there.
+    pub(crate) fn pinned(shared: &Arc<Shared>, mut pin: Pin) -> Snapshot {
+        let mut snapshot = Snapshot::at(shared, pin.lsn());
+        pin.needs_wal_from(snapshot.layers.memory_start());
+        snapshot.pin = Some(Arc::new(pin));
+        snapshot
+    }
+
     /// The timeline at `lsn` as these layers tell it.
     pub(crate) fn over(shared: &Arc<Shared>, layers: Arc<LayerSet>, lsn: Lsn) -> Snapshot {
         Snapshot {
             shared: Arc::clone(shared),
             layers,
             lsn,
+            pin: None,
         }
     }
 
@@ -68,12 +80,11 @@ impl Snapshot {
     /// If the page does not exist at this LSN, or cannot be rebuilt.
     pub fn page(&self, key: PageKey) -> Result<(Page, ReadStats), ReadError> {
         let rules = self.shared.rules();
-        let progress = self.shared.tracker.get();
         let mut builder = PageBuilder {
             resolver: self.resolver(),
             rules: &rules,
             records: RecordFetcher::new(&self.shared.wal, self.shared.decoder_options()),
-            import_stop: progress.readable_from,
+            import_stop: self.shared.import_stop(),
         };
         let (mut page, stats) = builder.page(key, self.lsn)?;
         if let PageKey::Block(tag) = key {
@@ -96,8 +107,12 @@ impl Snapshot {
     /// # Errors
     /// As [`Snapshot::page`].
     pub fn page_uncached(&self, key: PageKey) -> Result<(Page, ReadStats), ReadError> {
-        let layers = reopened(&self.shared, &self.layers)?;
-        Snapshot::over(&self.shared, Arc::new(layers), self.lsn).page(key)
+        let layers = reopened(&self.shared)?;
+        let snapshot = Snapshot {
+            layers: Arc::new(layers),
+            ..self.clone()
+        };
+        snapshot.page(key)
     }
 
     /// The length of a fork in blocks, none if it does not exist.

@@ -42,6 +42,14 @@ impl Layout {
         layout
     }
 
+    /// The same without what is below `start`.
+    pub(super) fn begun_at(&self, start: Lsn) -> Layout {
+        Layout {
+            start,
+            ..self.clone()
+        }
+    }
+
     pub(super) fn history(&self) -> &[HistoryEntry] {
         &self.history
     }

@@ -319,6 +319,47 @@ impl WalStore {
         Ok(())
     }
 
+    /// Removes the segment files that end at or below `start`, where a segment begins; the store begins there
+    /// from now on. Files that an earlier call did not get to remove go too. Returns how many bytes went. Whoever
+    /// opens the store has to know of `start` before.
+    ///
+    /// # Errors
+    /// If the file system refuses; the store begins at `start` all the same.
+    ///
+    /// # Panics
+    /// If no segment begins at `start`, or not everything below is durable.
+    pub fn remove_below(&self, start: Lsn) -> Result<u64, WalStoreError> {
+        let writer = locked(&self.writer);
+        let layout = self.layout();
+        let segment_size = layout.segment_size;
+        assert_eq!(start.segment_offset(segment_size), 0, "a segment begins");
+        assert!(start <= self.synced(), "only what is durable is let go");
+        if start > layout.start {
+            *self.layout.write().unwrap_or_else(PoisonError::into_inner) =
+                Arc::new(layout.begun_at(start));
+        }
+        let entries = self
+            .storage
+            .list(&self.dir)
+            .map_err(WalStoreError::io("list the directory", &self.dir))?;
+        let mut removed = 0;
+        for entry in entries.iter().filter(|entry| !entry.is_dir) {
+            let name = entry.name.to_str();
+            let id = name.and_then(|name| SegmentId::parse(name, segment_size).ok());
+            let first = start.segment_number(segment_size);
+            if id.is_some_and(|id| id.number < first) {
+                let path = self.dir.join(&entry.name);
+                self.storage
+                    .remove_file(&path)
+                    .map_err(WalStoreError::io("remove", &path))?;
+                removed += entry.len;
+            }
+        }
+        self.handles.clear();
+        drop(writer);
+        Ok(removed)
+    }
+
     /// Fills the front of `buf` with the bytes at `lsn` and gives their number: fewer than asked for
     /// only where the WAL ends.
     ///

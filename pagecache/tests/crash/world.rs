@@ -7,8 +7,8 @@ use std::sync::Arc;
 use pagecache::storage::{Access, Rng, SimulatedDisk, Storage, create_dirs_durably};
 use pagecache::{
     HistoryEntry, Key, LayerId, LayerKind, LayerRecord, LayerSummary, Manifest, ManifestFile,
-    RulesRecord, Settings, TenantManifest, TenantPaths, TimelinePaths, WalStore, list_timelines,
-    remove_strays,
+    RulesRecord, RunId, Settings, TenantManifest, TenantPaths, TimelinePaths, WalStore,
+    list_timelines, remove_strays,
 };
 use walrecord::{Lsn, PgVersion, TenantId, TimelineId};
 
@@ -426,6 +426,10 @@ fn first_manifest(start: Lsn) -> Manifest {
         disk_consistent_lsn: start,
         next_layer: LayerId::new(1),
         layers: Vec::new(),
+        rewrite: None,
+        wal_start: Lsn::INVALID,
+        gc_cutoff: Lsn::INVALID,
+        ancestor: None,
         settings: Settings {
             data_checksums: false,
             rules: vec![RulesRecord {
@@ -440,6 +444,7 @@ fn first_manifest(start: Lsn) -> Manifest {
 fn layer_record(id: LayerId, content: &[u8], lsn: Lsn) -> LayerRecord {
     LayerRecord {
         id,
+        run: RunId::new(id.get()),
         summary: LayerSummary {
             kind: LayerKind::Delta,
             first_key: Key::control(),

@@ -28,6 +28,9 @@ const CONFIG: StoreConfig = StoreConfig {
     block_cache: 0,
     import_batch: 4 * 8192,
     max_deltas: 256,
+    compacted_layer: 1 << 30,
+    merge_runs: 1 << 20,
+    history_bytes: None,
 };
 
 fn scene(seed: u64) -> Scene {

@@ -1,5 +1,6 @@
 //! The whole store against a model: random histories, imported fuzzily and streamed in random pieces, on
-//! a disk that loses power at random points, fills up, and rots. Servers are promoted on the way.
+//! a disk that loses power at random points, fills up, and rots. Servers are promoted on the way; layers are
+//! compacted, and history is given up.
 //!
 //! The model is what recovery does: records applied to files in order. A run is its seed, which a failure
 //! prints (threads make runs of one seed differ in detail). `PAGECACHE_TIMELINE_RUNS` sets the number
@@ -31,7 +32,7 @@ enum Syncs {
 #[test]
 fn what_was_acknowledged_survives_crashes_anywhere_and_pages_are_right_after() {
     let first = setting("PAGECACHE_TIMELINE_SEED", 1);
-    let runs = setting("PAGECACHE_TIMELINE_RUNS", 1000);
+    let runs = setting("PAGECACHE_TIMELINE_RUNS", 400);
     let histories = histories();
     for seed in first..first + runs {
         if let Err(problem) = run(seed, &histories, Syncs::Honest) {

@@ -45,6 +45,8 @@ pub(crate) struct World {
     pub(crate) synced: Lsn,
     /// The newest Postgres timeline that was said to be followed.
     pub(crate) followed: PgTimelineId,
+    /// Up to here history was allowed to go.
+    pub(crate) collected: Lsn,
 }
 
 pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
@@ -55,6 +57,9 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         block_cache: 1 << 20,
         import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
         max_deltas: rng.between(1, 40) as usize,
+        compacted_layer: 1 << rng.between(10, 18),
+        merge_runs: rng.between(2, 6) as usize,
+        history_bytes: None,
     }
 }
 
@@ -78,6 +83,7 @@ impl World {
             imported: false,
             synced: Lsn::INVALID,
             followed: 1,
+            collected: Lsn::INVALID,
         }
     }
 
@@ -247,7 +253,7 @@ impl World {
         };
         for _ in 0..steps {
             let at = timeline.progress().written;
-            match rng.below(20) {
+            match rng.below(26) {
                 0..13 => {
                     let to = (at + rng.between(1, 4000)).min(self.history.end());
                     self.feed(&timeline, to, rng)?;
@@ -262,7 +268,20 @@ impl World {
                     self.note_synced(&timeline);
                     self.settle(&timeline)?;
                 }
-                _ => self.check_at(&timeline, timeline.progress().last_record)?,
+                19..21 => {
+                    let last = timeline.progress().last_record;
+                    self.check_at(&timeline, last)?;
+                    self.check_at(&timeline, self.some_lsn(&timeline, rng, last))?;
+                }
+                21..23 => {
+                    let last = timeline.progress().last_record;
+                    let cutoff = self.some_lsn(&timeline, rng, last);
+                    self.collected = self.collected.max(cutoff);
+                    timeline.gc_below(cutoff)?;
+                }
+                _ => {
+                    timeline.compact(rng.one_in(2))?;
+                }
             }
             if disk.exists("".as_ref()).is_err() {
                 break;
@@ -270,6 +289,17 @@ impl World {
         }
         self.note_synced(&timeline);
         Ok(())
+    }
+
+    /// An LSN of the history that is readable, at or below `last` where one is.
+    fn some_lsn(&self, timeline: &Timeline, rng: &mut Rng, last: Lsn) -> Lsn {
+        let from = timeline.progress().readable_from.max(self.import.1);
+        let lsns = self.history.states.lsns();
+        let lsns: Vec<Lsn> = lsns.filter(|lsn| (from..=last).contains(lsn)).collect();
+        match lsns.len() {
+            0 => from,
+            len => lsns[rng.below(len as u64) as usize],
+        }
     }
 
     /// Opens what a crash left, checks it, and lets the history go on to its end there.
@@ -289,13 +319,17 @@ impl World {
         self.check_timelines(&timeline)?;
         world.feed(&timeline, self.history.end(), rng)?;
         timeline.wait_for(self.history.end(), LIMIT)?;
-        let lsns: Vec<Lsn> = self.history.states.lsns().collect();
+        let from = timeline.progress().readable_from;
+        if from > self.import.1.max(self.collected) {
+            return Err(format!("readable from {from}, allowed was {}", self.collected).into());
+        }
+        self.check_at(&timeline, from)?;
         for _ in 0..3 {
-            let lsn = lsns[rng.below(lsns.len() as u64) as usize];
-            self.check_at(&timeline, lsn.max(self.import.1))?;
+            let lsn = self.some_lsn(&timeline, rng, self.history.end());
+            self.check_at(&timeline, lsn)?;
         }
         self.check_at(&timeline, self.history.end())?;
-        self.check_segments(disk)?;
+        self.check_segments(disk, timeline.wal_start())?;
         store.close();
         drop(store);
         let strays = remove_strays(disk)?;
@@ -319,7 +353,7 @@ impl World {
     /// The Postgres timelines that are followed are those of the history, and all that were said to be.
     fn check_timelines(&self, timeline: &Timeline) -> Outcome<()> {
         let found = timeline.pg_history();
-        let expected = [(1, timeline.wal_start())];
+        let expected = [(1, self.import.0.segment_start(SEGMENT_SIZE))];
         let expected = expected.iter().chain(&self.history.switches);
         let fits = found
             .iter()
@@ -341,7 +375,7 @@ impl World {
 
     /// The files are those that `pg_wal` would have: each timeline's hold its WAL whole, the first of one that
     /// begins in a segment begins with what the timelines before have there.
-    fn check_segments(&self, disk: &SimulatedDisk) -> Outcome<()> {
+    fn check_segments(&self, disk: &SimulatedDisk, wal_start: Lsn) -> Outcome<()> {
         let start = self.import.0.segment_start(SEGMENT_SIZE);
         let mut timelines = vec![(1, start)];
         timelines.extend(&self.history.switches);
@@ -352,6 +386,10 @@ impl World {
             while at < end {
                 let name = SegmentId::of(timeline, at, SEGMENT_SIZE).file_name(SEGMENT_SIZE);
                 let to = (at + u64::from(SEGMENT_SIZE)).min(end);
+                if at < wal_start {
+                    at = to;
+                    continue;
+                }
                 let file = disk.open(&paths().wal().join(&name), Access::Read)?;
                 let mut found = vec![0; file.len()? as usize];
                 file.read_exact_at(&mut found, 0)?;

@@ -1,0 +1,123 @@
+//! A compaction from its first key to its last: what is done counts file by file, and goes on where it stood
+//! after a crash.
+
+use std::sync::Arc;
+
+use slog::warn;
+use walrecord::Lsn;
+
+use super::merge::Merge;
+use super::output::Outputs;
+use super::retention::Retention;
+use super::rewrite::Rewriter;
+use crate::error::StoreError;
+use crate::key::Key;
+use crate::layer::{Layer, LayerId, RunId};
+use crate::manifest::Rewrite;
+use crate::timeline::shared::Shared;
+
+/// Begins to rewrite `from` as one run, durably: from now on it is what the timeline is doing. Only whoever
+/// holds `compacting` may.
+pub(super) fn begin(shared: &Shared, mut from: Vec<RunId>) -> Result<(), StoreError> {
+    from.sort_unstable();
+    let points = shared.retained_points();
+    shared.change_manifest(|manifest| {
+        let into = RunId::new(manifest.next_layer.get());
+        manifest.next_layer = LayerId::new(manifest.next_layer.get() + 1);
+        let cutoff = manifest.gc_cutoff;
+        let below = |point: &Lsn| *point < cutoff;
+        manifest.rewrite = Some(Rewrite {
+            from,
+            into,
+            done: Key::all().start,
+            cutoff,
+            points: points.into_iter().filter(below).collect(),
+        });
+    })
+}
+
+/// Goes on with what was begun. Returns whether it came to its end: if the timeline stops, it does not.
+pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, StoreError> {
+    let layers = shared.layers();
+    // What was made so far may be all that is left of the oldest.
+    let mut older = layers.runs().iter().rev().map(|run| run.id());
+    let oldest = older.find(|run| *run != rewrite.into);
+    let is_bottom = shared.manifest().ancestor.is_none()
+        && oldest.is_none_or(|run| rewrite.from.contains(&run));
+    let inputs: Vec<Arc<Layer>> = layers
+        .files()
+        .filter(|(run, _)| rewrite.from.contains(run))
+        .map(|(_, layer)| Arc::clone(layer))
+        .collect();
+    let retention = Retention::new(rewrite.cutoff, &rewrite.points, &shared.directories);
+    let mut rewriter = Rewriter::new(shared, layers, retention, is_bottom);
+    let mut merge = Merge::new(inputs.iter(), rewrite.done);
+    let mut out = Outputs::new(shared);
+    while let Some(key) = merge.peek()? {
+        if shared.tracker.is_stopping() {
+            return Ok(false);
+        }
+        if out.is_due(&key) {
+            publish(shared, rewrite, out.finish_file()?, Some(key))?;
+            rewriter.layers = shared.layers();
+        }
+        rewriter.key(&key, &mut merge, &mut out)?;
+    }
+    publish(shared, rewrite, out.finish_file()?, None)?;
+    Ok(true)
+}
+
+/// Makes it count that everything below `done` (everything, if there is none) is in the new run, whose newest
+/// layer is `layer`; then removes the files that hold nothing else.
+fn publish(
+    shared: &Shared,
+    rewrite: &Rewrite,
+    layer: Option<Arc<Layer>>,
+    done: Option<Key>,
+) -> Result<(), StoreError> {
+    let is_over =
+        |run: RunId, last: Key| rewrite.from.contains(&run) && done.is_none_or(|done| last < done);
+    let next = done.map(|done| Rewrite {
+        done,
+        ..rewrite.clone()
+    });
+    let mut gone = Vec::new();
+    shared.change_manifest(|manifest| {
+        manifest.layers.retain(|record| {
+            let stays = !is_over(record.run, record.summary.last_key);
+            if !stays {
+                gone.push(record.id);
+            }
+            stays
+        });
+        if let Some(layer) = &layer {
+            manifest.layers.push(layer.manifest_record(rewrite.into));
+            manifest.layers.sort_by_key(|layer| layer.id);
+        }
+        manifest.rewrite.clone_from(&next);
+    })?;
+    shared.change_layers(|set| {
+        let mut files: Vec<_> = set
+            .files()
+            .filter(|(run, layer)| !is_over(*run, layer.summary().last_key))
+            .map(|(run, layer)| (run, Arc::clone(layer)))
+            .collect();
+        files.extend(layer.map(|layer| (rewrite.into, layer)));
+        set.set_files(files, next.as_ref());
+    });
+    remove(shared, &gone);
+    Ok(())
+}
+
+/// Removes layer files that the manifest does not name any more. One that cannot be removed is a stray, for the
+/// next start.
+fn remove(shared: &Shared, layers: &[LayerId]) {
+    // Whoever opens the files of the present layers holds it.
+    let _manifest = shared.manifest();
+    for id in layers {
+        let path = shared.paths.layer(*id);
+        if let Err(error) = shared.storage.remove_file(&path) {
+            warn!(shared.log, "a layer file stays behind"; "path" => %path.display(), "error" => %error);
+        }
+    }
+}

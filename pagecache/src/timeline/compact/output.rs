@@ -1,0 +1,75 @@
+//! The layer files that a compaction writes, cut where they are large enough.
+
+use std::sync::Arc;
+
+use walrecord::Lsn;
+
+use crate::error::StoreError;
+use crate::key::{Key, KeyKind};
+use crate::layer::{EntryKind, Layer, LayerKind};
+use crate::timeline::layer_file::LayerFile;
+use crate::timeline::shared::Shared;
+
+/// Blocks of a relation that are stored and moved as one: a segment file of Postgres, 1 GiB.
+const CHUNK_BLOCKS: u32 = 1 << 17;
+
+/// Takes versions in ascending order.
+pub(super) struct Outputs<'a> {
+    shared: &'a Arc<Shared>,
+    file: Option<LayerFile>,
+    /// Of versions in the file, before compression.
+    bytes: u64,
+    last: Option<Key>,
+}
+
+impl<'a> Outputs<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>) -> Outputs<'a> {
+        Outputs {
+            shared,
+            file: None,
+            bytes: 0,
+            last: None,
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        key: &Key,
+        lsn: Lsn,
+        kind: EntryKind,
+        value: &[u8],
+    ) -> Result<(), StoreError> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => none.insert(LayerFile::create(self.shared, LayerKind::Delta)?),
+        };
+        file.add(key, lsn, kind, value)?;
+        self.bytes += value.len() as u64;
+        self.last = Some(*key);
+        Ok(())
+    }
+
+    /// Whether the file is large enough to end before `next`: sooner where a chunk ends.
+    pub(super) fn is_due(&self, next: &Key) -> bool {
+        let target = self.shared.config.compacted_layer;
+        let at_chunk = self.last.is_some_and(|last| chunk(&last) != chunk(next));
+        self.bytes >= target || (at_chunk && self.bytes >= target / 2)
+    }
+
+    /// Ends the file, if there is one: it is durable then, and nobody knows of it.
+    pub(super) fn finish_file(&mut self) -> Result<Option<Arc<Layer>>, StoreError> {
+        self.bytes = 0;
+        let finished = self.file.take().map(|file| file.finish(self.shared));
+        Ok(finished.transpose()?.map(Arc::new))
+    }
+}
+
+/// What of the key tells its chunk.
+fn chunk(key: &Key) -> (Key, u32) {
+    match key.decode() {
+        KeyKind::Page(walrecord::PageKey::Block(tag)) => {
+            (Key::relation(tag.rel, tag.fork), tag.block / CHUNK_BLOCKS)
+        }
+        _ => (*key, 0),
+    }
+}
