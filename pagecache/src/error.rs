@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use walrecord::{Lsn, PageKey, PgTimelineId, RelFileLocator};
+use walrecord::{Lsn, PageKey, PgTimelineId, RelFileLocator, TimelineId};
 
 use crate::layer::LayerError;
 use crate::manifest::{ClonesExhausted, ManifestError};
@@ -187,6 +187,22 @@ pub enum StoreError {
     /// The data directory is in use.
     #[error(transparent)]
     Lock(LockError),
+    /// The timeline that a branch rests on is missing.
+    #[error("timeline {timeline} branches from {ancestor}, which is not there")]
+    NoAncestor {
+        /// The branch.
+        timeline: TimelineId,
+        /// What it branches from.
+        ancestor: TimelineId,
+    },
+    /// A timeline cannot be removed while others branch from it.
+    #[error("timeline {timeline:?} cannot be removed: {} branch from it", .branches.len())]
+    HasBranches {
+        /// Its name.
+        timeline: String,
+        /// The timelines that branch from it.
+        branches: Vec<TimelineId>,
+    },
     /// A rewind would discard records that are known to be good.
     #[error("WAL cannot be rewound to {to}: records up to {last} are known to be good")]
     RewindTooFar {
@@ -262,6 +278,18 @@ pub enum ReadError {
         from: Lsn,
         /// The newest readable LSN.
         to: Lsn,
+    },
+    /// The timeline that a branch rests on has not been looked at up to the branch point yet.
+    #[error(
+        "timeline {timeline:?} is indexed up to {last_record} yet, this branches from it at {branch}"
+    )]
+    AncestorBehind {
+        /// The timeline that it branches from.
+        timeline: String,
+        /// Where.
+        branch: Lsn,
+        /// How far that timeline is.
+        last_record: Lsn,
     },
     /// The relation does not exist at that LSN.
     #[error("relation {rel} ({fork}) does not exist at {lsn}")]

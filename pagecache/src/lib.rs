@@ -73,7 +73,7 @@ pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;
 pub use timeline::{
-    CompactionReport, ForkSize, GcReport, ImportParams, ImportWriter, Progress, ReadStats,
-    Snapshot, Timeline, TimelineInfo, TimelineSizes, WaitError,
+    CompactionReport, ForkSize, GcReport, ImportParams, ImportWriter, NewBranch, Progress,
+    ReadStats, Snapshot, Timeline, TimelineInfo, TimelineSizes, WaitError,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -4,23 +4,27 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slog::{Logger, info};
-use walrecord::{TenantId, TimelineId};
+use walrecord::{Lsn, TenantId, TimelineId};
 
 use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::manifest::{
-    ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_tenants, list_timelines,
-    remove_strays,
+    Manifest, ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_tenants,
+    list_timelines, remove_strays,
 };
 use crate::storage::{Storage, StoreLock};
 use crate::timeline;
-use crate::timeline::{ImportParams, ImportWriter, Surroundings, Timeline};
+use crate::timeline::{
+    ImportParams, ImportWriter, NewBranch, Surroundings, Timeline, remove_timeline,
+};
 
 /// An open store. It holds the directory's lock: one process at a time.
 pub struct Store {
     around: Surroundings,
     timelines: Mutex<BTreeMap<TimelineId, Timeline>>,
+    /// Held while a branch is made or a timeline deleted.
+    branching: Mutex<()>,
     _lock: StoreLock,
 }
 
@@ -43,19 +47,17 @@ impl Store {
             log,
             tenants: Arc::default(),
         };
-        let mut timelines = BTreeMap::new();
         for path in remove_strays(&*around.storage)? {
             info!(around.log, "removed what a crash left behind"; "path" => %path.display());
         }
+        let mut timelines = BTreeMap::new();
         for tenant in list_tenants(&*around.storage)? {
-            for id in list_timelines(&*around.storage, tenant)? {
-                let paths = TimelinePaths::new(tenant, id);
-                timelines.insert(id, timeline::open(around.clone(), paths)?);
-            }
+            open_tenant(&around, tenant, &mut timelines)?;
         }
         Ok(Store {
             around,
             timelines: Mutex::new(timelines),
+            branching: Mutex::new(()),
             _lock: lock,
         })
     }
@@ -94,13 +96,62 @@ impl Store {
     /// # Errors
     /// If the tenant has a timeline of that name, or the disk refuses.
     pub fn begin_import(&self, params: ImportParams) -> Result<ImportWriter, StoreError> {
+        self.check_name(params.tenant, &params.name)?;
+        ImportWriter::begin(self.around.clone(), params)
+    }
+
+    fn check_name(&self, tenant: TenantId, name: &str) -> Result<(), StoreError> {
         for timeline in self.timelines() {
             let info = timeline.info();
-            if info.tenant == params.tenant && info.name == params.name {
-                return Err(StoreError::TimelineExists(params.name));
+            if info.tenant == tenant && info.name == name {
+                return Err(StoreError::TimelineExists(name.to_owned()));
             }
         }
-        ImportWriter::begin(self.around.clone(), params)
+        Ok(())
+    }
+
+    /// Makes a branch of a timeline: what that has up to an LSN is the branch's too, and costs nothing. It is
+    /// durable when this returns.
+    ///
+    /// # Errors
+    /// If the tenant has a timeline of that name, if the LSN is not readable, or if the disk refuses.
+    pub fn branch(&self, from: &Timeline, branch: &NewBranch) -> Result<Timeline, StoreError> {
+        // One at a time: names are looked for, then given.
+        let _one = self
+            .branching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.check_name(from.info().tenant, &branch.name)?;
+        let timeline = from.branch(self.around.clone(), branch)?;
+        self.add(timeline.clone());
+        Ok(timeline)
+    }
+
+    /// Removes a timeline and all that only it has. Reads of it that have begun may fail.
+    ///
+    /// # Errors
+    /// If others branch from it, or the disk refuses; in that case it is gone from view, and what is left of it
+    /// goes at the next start, unless its manifest could not be removed.
+    pub fn delete(&self, timeline: &Timeline) -> Result<(), StoreError> {
+        let _one = self
+            .branching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let info = timeline.info();
+        let branches = timeline.branches();
+        if !branches.is_empty() {
+            return Err(StoreError::HasBranches {
+                timeline: info.name,
+                branches,
+            });
+        }
+        self.lock().remove(&info.timeline);
+        timeline.close();
+        let paths = TimelinePaths::new(info.tenant, info.timeline);
+        remove_timeline(&self.around, paths)?;
+        timeline.leave_ancestor();
+        info!(self.around.log, "timeline deleted"; "name" => info.name);
+        Ok(())
     }
 
     /// Shows a timeline whose import is complete.
@@ -135,6 +186,53 @@ impl Store {
             timeline.close();
         }
     }
+}
+
+/// Opens the timelines of a tenant, each after the one that it branches from. A timeline is told of its branches
+/// before its threads start, so that it lets nothing go that they rest on.
+fn open_tenant(
+    around: &Surroundings,
+    tenant: TenantId,
+    timelines: &mut BTreeMap<TimelineId, Timeline>,
+) -> Result<(), StoreError> {
+    let storage = &*around.storage;
+    let mut manifests = Vec::new();
+    let mut branches: BTreeMap<TimelineId, BTreeMap<TimelineId, Lsn>> = BTreeMap::new();
+    for id in list_timelines(storage, tenant)? {
+        let paths = TimelinePaths::new(tenant, id);
+        let manifest = Manifest::read(storage, &paths.manifest())?;
+        if let Some(ancestor) = &manifest.ancestor {
+            let of_ancestor = branches.entry(ancestor.timeline).or_default();
+            of_ancestor.insert(id, ancestor.lsn);
+        }
+        manifests.push(manifest);
+    }
+    while !manifests.is_empty() {
+        let is_next = |manifest: &Manifest| {
+            let ancestor = manifest.ancestor.as_ref();
+            ancestor.is_none_or(|ancestor| timelines.contains_key(&ancestor.timeline))
+        };
+        let Some(next) = manifests.iter().position(is_next) else {
+            let lost = &manifests[0];
+            let ancestor = lost.ancestor.map_or(lost.timeline, |it| it.timeline);
+            return Err(StoreError::NoAncestor {
+                timeline: lost.timeline,
+                ancestor,
+            });
+        };
+        let manifest = manifests.swap_remove(next);
+        let id = manifest.timeline;
+        let ancestor = manifest.ancestor.and_then(|ancestor| {
+            let timeline = timelines.get(&ancestor.timeline)?;
+            Some(timeline.as_ancestor(ancestor.lsn))
+        });
+        let branches = branches.remove(&id).unwrap_or_default();
+        timelines.insert(
+            id,
+            timeline::open(around.clone(), manifest, ancestor, branches)?,
+        );
+    }
+    Ok(())
 }
 
 impl Drop for Store {

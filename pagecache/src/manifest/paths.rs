@@ -65,6 +65,11 @@ impl TimelinePaths {
         TenantPaths::new(tenant).timeline(timeline)
     }
 
+    /// The paths of another timeline of the tenant.
+    pub const fn sibling(&self, timeline: TimelineId) -> TimelinePaths {
+        self.tenant.timeline(timeline)
+    }
+
     /// Its directory.
     pub fn dir(&self) -> PathBuf {
         self.tenant.timelines().join(self.timeline.to_string())

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Access, Storage};
+use super::{Access, Storage, StorageFile};
 
 /// What the name of a file that is being written ends with. Such files are strays after a crash.
 pub const TEMP_SUFFIX: &str = ".tmp";
@@ -32,18 +32,38 @@ pub fn create_dirs_durably(storage: &dyn Storage, path: &Path) -> io::Result<()>
 /// # Errors
 /// If a step fails. Old content is then still in place, or the new one is and may not be durable.
 pub fn replace_file(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_file_with(storage, path, |file| file.write_all_at(bytes, 0))
+}
+
+/// As [`replace_file`], with what `fill` writes.
+///
+/// # Errors
+/// As [`replace_file`], and if `fill` fails.
+pub fn replace_file_with(
+    storage: &dyn Storage,
+    path: &Path,
+    fill: impl FnOnce(&dyn StorageFile) -> io::Result<()>,
+) -> io::Result<()> {
     let temp = temp_path(path);
     // Left over from an attempt that did not get to its rename.
-    match storage.remove_file(&temp) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
+    remove_if_there(storage, &temp)?;
     let file = storage.create(&temp)?;
-    file.write_all_at(bytes, 0)?;
+    fill(&*file)?;
     // Content before name: otherwise the new name could come out of a crash empty.
     file.sync()?;
     storage.rename(&temp, path)?;
     storage.sync_dir(parent_of(path))
+}
+
+/// Removes a file, if there is one. Durable with the next sync of its directory.
+///
+/// # Errors
+/// If the file system refuses.
+pub fn remove_if_there(storage: &dyn Storage, path: &Path) -> io::Result<()> {
+    match storage.remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Reads a file of at most `limit` bytes. A longer one gives its length instead of its content.

@@ -17,7 +17,9 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-pub use durable::{TEMP_SUFFIX, create_dirs_durably, read_whole, replace_file};
+pub use durable::{
+    TEMP_SUFFIX, create_dirs_durably, read_whole, remove_if_there, replace_file, replace_file_with,
+};
 pub use fatal::{AbortProcess, FatalHandler};
 pub use local::LocalStorage;
 pub use simulated::{Rng, SimulatedDisk};

@@ -6,6 +6,7 @@ use std::sync::{PoisonError, RwLock};
 
 use walrecord::{Lsn, Oid};
 
+use super::ancestor::Ancestor;
 use crate::meta::DirectoryState;
 
 /// A database's directory in one tablespace.
@@ -26,9 +27,19 @@ pub(crate) struct Copied {
 #[derive(Default)]
 pub(crate) struct Directories {
     states: RwLock<BTreeMap<DirectoryId, Vec<(Lsn, DirectoryState)>>>,
+    /// Whose states count where there are none, if the timeline is a branch.
+    ancestor: Option<Ancestor>,
 }
 
 impl Directories {
+    /// None yet but the ancestor's.
+    pub(crate) fn new(ancestor: Option<Ancestor>) -> Directories {
+        Directories {
+            ancestor,
+            ..Directories::default()
+        }
+    }
+
     /// Adds a state. States of one directory come in ascending order of LSN.
     pub(crate) fn push(&self, id: DirectoryId, lsn: Lsn, state: DirectoryState) {
         let mut states = self.states.write().unwrap_or_else(PoisonError::into_inner);
@@ -54,14 +65,18 @@ impl Directories {
 
     /// The state at `lsn`; the default for a directory never heard of.
     pub(crate) fn at(&self, id: DirectoryId, lsn: Lsn) -> DirectoryState {
-        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
-        states
-            .get(&id)
-            .and_then(|history| {
+        let own = {
+            let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+            states.get(&id).and_then(|history| {
                 let upto = history.partition_point(|(at, _)| *at <= lsn);
-                history[..upto].last()
+                history[..upto].last().map(|(_, state)| *state)
             })
-            .map_or_else(DirectoryState::default, |(_, state)| *state)
+        };
+        match (own, &self.ancestor) {
+            (Some(state), _) => state,
+            (None, Some(below)) => below.shared.directories.at(id, lsn.min(below.lsn)),
+            (None, None) => DirectoryState::default(),
+        }
     }
 
     /// Every directory that was made as a copy of another, and as long as it was one.
@@ -84,10 +99,19 @@ impl Directories {
 
     /// The directories that exist at `lsn`, ascending.
     pub(crate) fn existing(&self, lsn: Lsn) -> Vec<DirectoryId> {
-        let ids: Vec<DirectoryId> = {
+        let mut ids: Vec<DirectoryId> = {
             let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
             states.keys().copied().collect()
         };
+        if let Some(Ancestor {
+            shared,
+            lsn: branch,
+        }) = &self.ancestor
+        {
+            ids.extend(shared.directories.existing(lsn.min(*branch)));
+            ids.sort_unstable();
+            ids.dedup();
+        }
         ids.into_iter()
             .filter(|id| self.at(*id, lsn).exists)
             .collect()

@@ -13,12 +13,12 @@ use walrecord::{
     RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage, TenantId, TimelineId, Xid,
 };
 
-use super::import_dir::ImportDir;
 use super::layer_file::LayerFile;
 use super::layers::LayerSet;
 use super::open::{Surroundings, load_directories, start_indexing};
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
+use super::timeline_dir::TimelineDir;
 use super::{Timeline, sync_wal};
 use crate::error::StoreError;
 use crate::key::Key;
@@ -71,7 +71,7 @@ type Batch = Vec<(Key, Page)>;
 /// everything that it wrote.
 pub struct ImportWriter {
     timeline: Timeline,
-    dir: ImportDir,
+    dir: TimelineDir,
     params: ImportParams,
     batch: Batch,
     batch_pages: usize,
@@ -102,7 +102,12 @@ impl ImportWriter {
         };
         // What cannot be a timeline is refused now, not after the last file.
         manifest.check().map_err(unwritable)?;
-        let dir = ImportDir::make(&around, &params)?;
+        let dir = TimelineDir::make(
+            &around,
+            params.tenant,
+            params.timeline,
+            params.system_identifier,
+        )?;
         let wal = WalStore::open(
             Arc::clone(&around.storage),
             &paths.wal(),
@@ -129,8 +134,10 @@ impl ImportWriter {
                 manifest,
                 progress,
                 import_stop: Lsn::MAX,
+                ancestor: None,
+                branches: BTreeMap::new(),
             },
-            LayerSet::new(params.start),
+            LayerSet::new(params.start, None),
         );
         shared.settle_tail();
         let timeline = Timeline::new(shared);

@@ -11,7 +11,7 @@ use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{EntryKind, Layer, LayerId, LayerKind, LayerOptions, LayerWriter};
-use crate::storage::{Access, Storage};
+use crate::storage::{Access, Storage, remove_if_there};
 
 /// Writes a layer file under a name that is never used again. It counts only once the manifest names
 /// it: until then a crash leaves a stray, which is removed at start.
@@ -48,12 +48,7 @@ impl LayerFile {
             id
         };
         let path = shared.paths.layer(id);
-        match shared.storage.remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::io("removing", &path)(error));
-            }
-            _ => {}
-        }
+        remove_if_there(&*shared.storage, &path).map_err(StoreError::io("removing", &path))?;
         let content = shared
             .storage
             .create(&path)

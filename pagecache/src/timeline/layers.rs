@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use walrecord::Lsn;
 
+use super::ancestor::Ancestor;
 use super::runs::{Run, sort_into_runs};
 use crate::error::StoreError;
 use crate::key::Key;
@@ -42,6 +43,8 @@ pub(crate) struct LayerSet {
     pub(crate) frozen: Vec<Frozen>,
     /// Written out.
     runs: Vec<Arc<Run>>,
+    /// Below all of them, if the timeline is a branch.
+    ancestor: Option<Ancestor>,
 }
 
 /// A memory layer that takes no more records.
@@ -61,19 +64,25 @@ pub(crate) struct Found<'a> {
 
 /// Where the version's bytes are.
 pub(crate) enum FoundBody<'a> {
-    /// In WAL: the record that starts here.
-    Record(Lsn),
+    /// In WAL.
+    Record {
+        /// Where the record starts.
+        start: Lsn,
+        /// Whose WAL: so many ancestors up.
+        ancestors: usize,
+    },
     /// Here.
     Bytes(&'a [u8]),
 }
 
 impl LayerSet {
-    /// Nothing, with an open layer that begins at `start`.
-    pub(crate) fn new(start: Lsn) -> LayerSet {
+    /// Nothing above the ancestor, with an open layer that begins at `start`.
+    pub(crate) fn new(start: Lsn, ancestor: Option<Ancestor>) -> LayerSet {
         LayerSet {
             open: Arc::new(MemoryLayer::new(start)),
             frozen: Vec::new(),
             runs: Vec::new(),
+            ancestor,
         }
     }
 
@@ -81,7 +90,7 @@ impl LayerSet {
     pub(crate) fn files_only(&self, start: Lsn) -> LayerSet {
         LayerSet {
             runs: self.runs.clone(),
-            ..LayerSet::new(start)
+            ..LayerSet::new(start, self.ancestor.clone())
         }
     }
 
@@ -156,7 +165,10 @@ impl LayerSet {
                     lsn: entry.lsn,
                     kind: entry.kind,
                     body: match entry.body {
-                        OpenBody::Record { start } => FoundBody::Record(start),
+                        OpenBody::Record { start } => FoundBody::Record {
+                            start,
+                            ancestors: 0,
+                        },
                         OpenBody::Value(bytes) => FoundBody::Bytes(bytes),
                     },
                 });
@@ -185,7 +197,10 @@ impl LayerSet {
                 }
             }
         }
-        Ok(())
+        match &self.ancestor {
+            Some(ancestor) => ancestor.visit(key, above, upto, visitor),
+            None => Ok(()),
+        }
     }
 
     /// The newest value of a metadata key with an LSN in `(above, upto]`.
@@ -233,6 +248,9 @@ impl LayerSet {
                     keys.push(key);
                 }
             }
+        }
+        if let Some(Ancestor { shared, lsn }) = &self.ancestor {
+            keys.extend(shared.layers().keys_in(range, upto.min(*lsn))?);
         }
         keys.sort_unstable();
         keys.dedup();

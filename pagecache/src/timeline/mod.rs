@@ -1,12 +1,13 @@
 //! One line of history: takes WAL in, keeps every version, gives pages at any LSN.
 
+mod ancestor;
+mod branch;
 mod chain_bound;
 mod compact;
 mod directories;
 mod flush;
 mod gc;
 mod import;
-mod import_dir;
 mod indexer;
 mod ingest;
 mod layer_file;
@@ -22,6 +23,7 @@ mod settings;
 mod shared;
 mod slru_order;
 mod snapshot;
+mod timeline_dir;
 mod wal_window;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +32,8 @@ use std::time::Duration;
 
 use walrecord::{Boundary, Lsn, PgTimelineId, PgVersion, TenantId, TimelineId};
 
+pub(crate) use ancestor::Ancestor;
+pub use branch::NewBranch;
 pub use compact::CompactionReport;
 pub use gc::GcReport;
 pub use import::{ImportParams, ImportWriter};
@@ -37,6 +41,7 @@ pub(crate) use open::{Surroundings, open};
 pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
 pub use snapshot::{ForkSize, Snapshot};
+pub(crate) use timeline_dir::remove_timeline;
 
 use crate::error::{ReadError, StoreError};
 use shared::Shared;
@@ -67,6 +72,8 @@ pub struct TimelineInfo {
     pub pg_timeline: PgTimelineId,
     /// The cluster has data checksums.
     pub data_checksums: bool,
+    /// The timeline that it branches from, and where.
+    pub ancestor: Option<(TimelineId, Lsn)>,
 }
 
 /// Sizes of a timeline on disk.
@@ -118,6 +125,7 @@ impl Timeline {
             segment_size: manifest.segment_size,
             pg_timeline: self.shared.wal.timeline(),
             data_checksums: self.shared.checksums,
+            ancestor: manifest.ancestor.map(|it| (it.timeline, it.lsn)),
         }
     }
 
@@ -230,14 +238,7 @@ impl Timeline {
     /// # Errors
     /// If that LSN is not readable.
     pub fn snapshot(&self, lsn: Lsn) -> Result<Snapshot, ReadError> {
-        // Held before it is looked whether it is there: what is there then stays.
-        let pin = self.shared.pins.hold(lsn);
-        let progress = self.shared.tracker.get();
-        let (from, to) = (progress.readable_from, progress.last_record);
-        if lsn < from || lsn > to {
-            return Err(ReadError::NotReadable { lsn, from, to });
-        }
-        Ok(Snapshot::pinned(&self.shared, pin))
+        Snapshot::readable(&self.shared, lsn)
     }
 
     /// The end and the start of the last record that ends at or below `lsn`.
@@ -245,7 +246,7 @@ impl Timeline {
     /// # Errors
     /// If the WAL around it is not there.
     pub fn boundary(&self, lsn: Lsn) -> Result<Boundary, StoreError> {
-        let wal = &self.shared.wal;
+        let wal = &self.shared.holding(lsn).wal;
         walrecord::record_boundary(wal, wal.segment_size(), lsn).map_err(|source| {
             StoreError::BadRecord {
                 start: lsn,
@@ -261,6 +262,7 @@ impl Timeline {
     /// If the files cannot be read.
     pub fn read_wal(&self, lsn: Lsn, buffer: &mut [u8]) -> Result<usize, StoreError> {
         self.shared
+            .holding(lsn)
             .wal
             .read_at(lsn, buffer)
             .map_err(StoreError::io("reading WAL at", lsn.to_string()))

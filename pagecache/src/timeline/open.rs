@@ -1,10 +1,12 @@
 //! Opening a timeline: layers by the manifest, strays removed, the index of the WAL behind them rebuilt.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use slog::{Logger, info};
-use walrecord::Lsn;
+use walrecord::{Lsn, TimelineId};
 
+use super::ancestor::Ancestor;
 use super::layer_file::open_layer;
 use super::layers::LayerSet;
 use super::progress::Progress;
@@ -14,7 +16,7 @@ use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
-use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
+use crate::manifest::{Manifest, TimelinePaths};
 use crate::meta::DirectoryState;
 use crate::storage::Storage;
 use crate::wal::WalStore;
@@ -38,8 +40,15 @@ impl Surroundings {
 
 /// Opens a timeline. Indexing of the WAL behind the last flushed layer goes on in the
 /// background; [`Timeline::wait_for`] waits for it.
-pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timeline, StoreError> {
-    let manifest = Manifest::read(&*around.storage, &paths.manifest())?;
+///
+/// `ancestor` is what it branches from; `branches` are the timelines that branch from it, each with where.
+pub(crate) fn open(
+    around: Surroundings,
+    manifest: Manifest,
+    ancestor: Option<Ancestor>,
+    branches: BTreeMap<TimelineId, Lsn>,
+) -> Result<Timeline, StoreError> {
+    let paths = TimelinePaths::new(manifest.tenant, manifest.timeline);
     let wal = WalStore::open(
         Arc::clone(&around.storage),
         &paths.wal(),
@@ -68,7 +77,10 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
         // it before [`Timeline::rewind`] says where it ends.
         synced: start,
         last_record: start,
-        readable_from: manifest.import_stop.max(manifest.gc_cutoff),
+        readable_from: manifest
+            .import_stop
+            .max(manifest.gc_cutoff)
+            .max(manifest.ancestor.map_or(Lsn::INVALID, |it| it.lsn)),
         disk_consistent: start,
     };
     let import_stop = manifest.import_stop;
@@ -83,8 +95,10 @@ pub(crate) fn open(around: Surroundings, paths: TimelinePaths) -> Result<Timelin
             manifest,
             progress,
             import_stop,
+            ancestor: ancestor.clone(),
+            branches,
         },
-        LayerSet::new(start),
+        LayerSet::new(start, ancestor),
     );
     shared.set_complete();
     let layers = open_layers(&shared)?;
@@ -109,20 +123,15 @@ pub(super) fn start_indexing(timeline: &Timeline) -> Result<(), StoreError> {
 }
 
 fn open_layers(shared: &Shared) -> Result<LayerSet, StoreError> {
-    let (records, rewrite, start) = {
+    let (records, rewrite) = {
         let manifest = shared.manifest();
-        let records = manifest.layers.clone();
-        (
-            records,
-            manifest.rewrite.clone(),
-            manifest.disk_consistent_lsn,
-        )
+        (manifest.layers.clone(), manifest.rewrite.clone())
     };
     let mut files = Vec::with_capacity(records.len());
     for record in records {
         files.push((record.run, Arc::new(open_layer(shared, record.id)?)));
     }
-    let mut set = LayerSet::new(start);
+    let mut set = LayerSet::clone(&shared.layers());
     set.set_files(files, rewrite.as_ref());
     Ok(set)
 }

@@ -63,11 +63,6 @@ impl Held<'_> {
 }
 
 impl Pin {
-    /// The LSN that it holds.
-    pub(crate) fn lsn(&self) -> Lsn {
-        self.lsn
-    }
-
     /// Lets the WAL below `from` go.
     pub(crate) fn needs_wal_from(&mut self, from: Lsn) {
         let pins = Arc::clone(&self.pins);

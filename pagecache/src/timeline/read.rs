@@ -58,7 +58,7 @@ struct Link {
 }
 
 enum LinkBody {
-    Wal(Lsn),
+    Wal { start: Lsn, ancestors: usize },
     Bytes { offset: usize, length: usize },
 }
 
@@ -123,7 +123,7 @@ impl PageBuilder<'_> {
         for link in chain.links.iter().rev() {
             let bytes = match &link.body {
                 LinkBody::Bytes { offset, length } => &chain.bytes[*offset..offset + length],
-                LinkBody::Wal(start) => self.records.fetch(*start)?,
+                LinkBody::Wal { start, ancestors } => self.records.fetch(*start, *ancestors)?,
             };
             if link.kind == EntryKind::Image {
                 page.copy_from_slice(bytes);
@@ -133,7 +133,7 @@ impl PageBuilder<'_> {
             stats.records += 1;
             let rules = self.rules.of_record(link.lsn);
             let start = match link.body {
-                LinkBody::Wal(start) => start,
+                LinkBody::Wal { start, .. } => start,
                 LinkBody::Bytes { .. } => link.lsn,
             };
             let record =
@@ -209,7 +209,7 @@ fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), StoreError> 
     let key = crate::key::Key::page(step.key);
     layers.visit(&key, step.above, step.upto, &mut |found| {
         let body = match found.body {
-            FoundBody::Record(start) => LinkBody::Wal(start),
+            FoundBody::Record { start, ancestors } => LinkBody::Wal { start, ancestors },
             FoundBody::Bytes(bytes) => {
                 let offset = chain.bytes.len();
                 chain.bytes.extend_from_slice(bytes);

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use slog::Logger;
 use walrecord::{DecoderOptions, Lsn, RedoRules, TimelineId};
 
+use super::ancestor::Ancestor;
 use super::directories::Directories;
 use super::ingest::Batch;
 use super::layers::{Frozen, LayerSet, MemoryLayer};
@@ -36,6 +37,9 @@ pub(crate) struct Shared {
     pub(crate) tracker: Tracker,
     /// The cluster has data checksums.
     pub(crate) checksums: bool,
+    name: String,
+    /// What it branches from.
+    pub(crate) ancestor: Option<Ancestor>,
     /// The manifest as it is on disk (or will first be, for an import that is not complete).
     manifest: Mutex<Manifest>,
     layers: RwLock<Arc<LayerSet>>,
@@ -80,9 +84,11 @@ impl Shared {
             log: parts.log,
             cache: parts.cache,
             wal: parts.wal,
-            directories: Directories::default(),
+            directories: Directories::new(parts.ancestor.clone()),
             tracker: Tracker::new(parts.progress),
             checksums: parts.manifest.settings.data_checksums,
+            name: parts.manifest.name.clone(),
+            ancestor: parts.ancestor,
             manifest: Mutex::new(parts.manifest),
             layers: RwLock::new(Arc::new(layers)),
             rules: RwLock::new(Arc::new(RulesHistory(rules))),
@@ -92,7 +98,7 @@ impl Shared {
             tail_settled: AtomicBool::new(false),
             layer_changes: AtomicU64::new(0),
             pins: Arc::default(),
-            branches: Mutex::default(),
+            branches: Mutex::new(parts.branches),
             import_stop: AtomicU64::new(parts.import_stop.get()),
             compacting: Mutex::new(()),
             is_complete: AtomicBool::new(false),
@@ -116,6 +122,37 @@ impl Shared {
     /// How often the set of layers was replaced.
     pub(crate) fn layer_changes(&self) -> u64 {
         self.layer_changes.load(Ordering::Acquire)
+    }
+
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The timeline that holds what this one has at `lsn`: itself, or one that it branches from.
+    pub(crate) fn holding(self: &Arc<Shared>, lsn: Lsn) -> &Arc<Shared> {
+        let mut holding = self;
+        while let Some(ancestor) = &holding.ancestor
+            && lsn < ancestor.lsn
+        {
+            holding = &ancestor.shared;
+        }
+        holding
+    }
+
+    /// Keeps `lsn` for a timeline that branches there, or lets it go.
+    pub(crate) fn set_branch(&self, timeline: TimelineId, lsn: Option<Lsn>) {
+        let mut branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        match lsn {
+            Some(lsn) => branches.insert(timeline, lsn),
+            None => branches.remove(&timeline),
+        };
+    }
+
+    /// The timelines that branch from this one.
+    pub(crate) fn branches(&self) -> Vec<TimelineId> {
+        let branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
+        branches.keys().copied().collect()
     }
 
     /// The LSNs at which other timelines branch from this one, ascending.
@@ -339,4 +376,7 @@ pub(crate) struct SharedParts {
     pub(crate) manifest: Manifest,
     pub(crate) progress: super::progress::Progress,
     pub(crate) import_stop: Lsn,
+    pub(crate) ancestor: Option<Ancestor>,
+    /// Where others branch from it.
+    pub(crate) branches: BTreeMap<TimelineId, Lsn>,
 }

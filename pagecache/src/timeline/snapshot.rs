@@ -25,8 +25,8 @@ pub struct Snapshot {
     shared: Arc<Shared>,
     layers: Arc<LayerSet>,
     lsn: Lsn,
-    /// Keeps the LSN readable.
-    pin: Option<Arc<Pin>>,
+    /// They keep the LSN readable.
+    pins: Arc<[Pin]>,
 }
 
 /// A fork of a relation and its size.
@@ -46,12 +46,27 @@ impl Snapshot {
         Snapshot::over(shared, shared.layers(), lsn)
     }
 
-    /// The timeline at an LSN that is held, and stays so as long as this is there.
-    pub(crate) fn pinned(shared: &Arc<Shared>, mut pin: Pin) -> Snapshot {
-        let mut snapshot = Snapshot::at(shared, pin.lsn());
+    /// The timeline at `lsn`, which stays readable as long as this is there. Below where it branches from
+    /// another, that one.
+    pub(crate) fn readable(shared: &Arc<Shared>, lsn: Lsn) -> Result<Snapshot, ReadError> {
+        let shared = shared.holding(lsn);
+        // Held before it is looked whether it is there: what is there then stays.
+        let mut pin = shared.pins.hold(lsn);
+        let progress = shared.tracker.get();
+        let (from, to) = (progress.readable_from, progress.last_record);
+        if lsn < from || lsn > to {
+            return Err(ReadError::NotReadable { lsn, from, to });
+        }
+        let mut pins = Vec::new();
+        if let Some(ancestor) = &shared.ancestor {
+            ancestor.check_ready()?;
+            pins = ancestor.hold_wal();
+        }
+        let mut snapshot = Snapshot::at(shared, lsn);
         pin.needs_wal_from(snapshot.layers.memory_start());
-        snapshot.pin = Some(Arc::new(pin));
-        snapshot
+        pins.push(pin);
+        snapshot.pins = pins.into();
+        Ok(snapshot)
     }
 
     /// The timeline at `lsn` as these layers tell it.
@@ -60,7 +75,7 @@ impl Snapshot {
             shared: Arc::clone(shared),
             layers,
             lsn,
-            pin: None,
+            pins: Arc::new([]),
         }
     }
 
@@ -83,7 +98,7 @@ impl Snapshot {
         let mut builder = PageBuilder {
             resolver: self.resolver(),
             rules: &rules,
-            records: RecordFetcher::new(&self.shared.wal, self.shared.decoder_options()),
+            records: RecordFetcher::new(&self.shared),
             import_stop: self.shared.import_stop(),
         };
         let (mut page, stats) = builder.page(key, self.lsn)?;

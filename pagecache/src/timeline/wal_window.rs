@@ -4,35 +4,42 @@ use std::convert::Infallible;
 
 use walrecord::{DecoderOptions, Lsn, PgVersion, RawRecord, RecordReader, WalSlice};
 
+use super::shared::Shared;
 use crate::error::StoreError;
 use crate::wal::WalStore;
 
-/// Fetches records from the timeline's WAL files, one at a time.
+/// Fetches records from the WAL files of a timeline and of those that it branches from, one at a time.
 pub(crate) struct RecordFetcher<'a> {
-    reader: RecordReader<&'a WalStore>,
+    shared: &'a Shared,
+    /// Of the timeline, its ancestor, the ancestor's ancestor, as far as they were asked.
+    readers: Vec<RecordReader<&'a WalStore>>,
 }
 
 impl<'a> RecordFetcher<'a> {
-    pub(crate) fn new(wal: &'a WalStore, options: DecoderOptions) -> RecordFetcher<'a> {
+    pub(crate) fn new(shared: &'a Shared) -> RecordFetcher<'a> {
         RecordFetcher {
-            reader: RecordReader::new(wal, options),
+            shared,
+            readers: Vec::new(),
         }
     }
 
-    /// The bytes of the record that starts at `start`.
-    pub(crate) fn fetch(&mut self, start: Lsn) -> Result<&[u8], StoreError> {
-        Ok(self.record(start)?.bytes)
-    }
-
-    /// The record that starts at `start`.
-    pub(crate) fn record(&mut self, start: Lsn) -> Result<RawRecord<'_>, StoreError> {
-        self.reader
-            .read(start)
-            .map_err(|source| StoreError::BadRecord {
-                start,
-                end: start,
-                source: Box::new(source),
-            })
+    /// The bytes of the record that starts at `start`, in the WAL of the timeline so many ancestors up.
+    pub(crate) fn fetch(&mut self, start: Lsn, ancestors: usize) -> Result<&[u8], StoreError> {
+        while self.readers.len() <= ancestors {
+            let mut up = std::iter::successors(Some(self.shared), |shared| {
+                shared.ancestor.as_ref().map(|ancestor| &*ancestor.shared)
+            });
+            let shared = up.nth(self.readers.len()).unwrap_or(self.shared);
+            let options = shared.decoder_options();
+            self.readers.push(RecordReader::new(&shared.wal, options));
+        }
+        let record = self.readers[ancestors].read(start);
+        let record = record.map_err(|source| StoreError::BadRecord {
+            start,
+            end: start,
+            source: Box::new(source),
+        })?;
+        Ok(record.bytes)
     }
 }
 

@@ -12,7 +12,7 @@ use super::handles::Handles;
 use super::history::Layout;
 use super::scan::ORPHAN_SUFFIX;
 use crate::manifest::HistoryEntry;
-use crate::storage::{Access, Storage, StorageFile, TEMP_SUFFIX, create_dirs_durably};
+use crate::storage::{Access, Storage, StorageFile, create_dirs_durably, replace_file_with};
 
 /// Segments that may wait for a sync. An append that would begin one more syncs first, so that
 /// neither open files nor the time a sync takes grow without bound.
@@ -507,29 +507,8 @@ impl WalStore {
         {
             return Ok(());
         }
-        let mut temp = path.clone().into_os_string();
-        temp.push(TEMP_SUFFIX);
-        let temp = PathBuf::from(temp);
-        // Left over from an attempt that did not get to its rename.
-        match self.storage.remove_file(&temp) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(WalStoreError::io("remove", &temp)(error));
-            }
-            _ => {}
-        }
-        let file = self
-            .storage
-            .create(&temp)
-            .map_err(WalStoreError::io("make", &temp))?;
-        self.copy(from, to, &*file)
-            .and_then(|()| file.sync())
-            .map_err(WalStoreError::io("copy WAL to", &temp))?;
-        self.storage
-            .rename(&temp, &path)
-            .map_err(WalStoreError::io("rename", &temp))?;
-        self.storage
-            .sync_dir(&self.dir)
-            .map_err(WalStoreError::io("sync the directory", &self.dir))
+        replace_file_with(&*self.storage, &path, |file| self.copy(from, to, file))
+            .map_err(WalStoreError::io("copy WAL to", &path))
     }
 
     /// Copies WAL to where it lies in its segment.

@@ -36,7 +36,7 @@ fn what_was_acknowledged_survives_crashes_anywhere_and_pages_are_right_after() {
     let histories = histories();
     for seed in first..first + runs {
         if let Err(problem) = run(seed, &histories, Syncs::Honest) {
-            panic!("seed {seed}: {problem}");
+            panic!("seed {seed}: {problem}: {problem:?}");
         }
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pagecache::storage::{Access, Rng, SimulatedDisk, Storage};
 use pagecache::{
-    ControlState, ImportParams, Progress, ReadError, Store, StoreConfig, StoreError, Timeline,
-    TimelinePaths, remove_strays,
+    ControlState, ImportParams, NewBranch, Progress, ReadError, Store, StoreConfig, StoreError,
+    Timeline, TimelinePaths, remove_strays,
 };
 use slog::{Discard, Logger, o};
 use walrecord::rmgr::xlog::{CheckPoint, ParameterChange};
@@ -47,6 +47,17 @@ pub(crate) struct World {
     pub(crate) followed: PgTimelineId,
     /// Up to here history was allowed to go.
     pub(crate) collected: Lsn,
+    /// The branches that were said to be made, and where; of those that are to be deleted it is not known whether
+    /// they are.
+    pub(crate) branches: BTreeMap<String, (Lsn, Fate)>,
+}
+
+/// What is known of a branch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fate {
+    Made,
+    MaybeGone,
+    Gone,
 }
 
 pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
@@ -84,6 +95,7 @@ impl World {
             synced: Lsn::INVALID,
             followed: 1,
             collected: Lsn::INVALID,
+            branches: BTreeMap::new(),
         }
     }
 
@@ -244,16 +256,16 @@ impl World {
         steps: u32,
     ) -> Outcome<()> {
         let store = open(disk, config(rng))?;
-        let timeline = match store.timelines().pop() {
-            Some(timeline) => {
+        let timeline = match store.timeline(None, "main") {
+            Ok(timeline) => {
                 self.settle(&timeline)?;
                 timeline
             }
-            None => self.import(&store, rng, SESSION_PATIENCE)?,
+            Err(_) => self.import(&store, rng, SESSION_PATIENCE)?,
         };
         for _ in 0..steps {
             let at = timeline.progress().written;
-            match rng.below(26) {
+            match rng.below(29) {
                 0..13 => {
                     let to = (at + rng.between(1, 4000)).min(self.history.end());
                     self.feed(&timeline, to, rng)?;
@@ -279,15 +291,81 @@ impl World {
                     self.collected = self.collected.max(cutoff);
                     timeline.gc_below(cutoff)?;
                 }
-                _ => {
+                23..26 => {
                     timeline.compact(rng.one_in(2))?;
                 }
+                26..28 => self.make_branch(&store, rng)?,
+                _ => self.delete_branch(&store, rng)?,
             }
             if disk.exists("".as_ref()).is_err() {
                 break;
             }
         }
         self.note_synced(&timeline);
+        Ok(())
+    }
+
+    /// Makes a branch of any timeline at an LSN that is readable there.
+    fn make_branch(&mut self, store: &Store, rng: &mut Rng) -> Outcome<()> {
+        let timelines = store.timelines();
+        let from = &timelines[rng.below(timelines.len() as u64) as usize];
+        let lsn = self.some_lsn(from, rng, from.progress().last_record);
+        let name = format!("b{}", self.branches.len());
+        let branch = NewBranch {
+            timeline: TimelineId::from_bytes([100 + self.branches.len() as u8; 16]),
+            name: name.clone(),
+            lsn,
+        };
+        self.branches.insert(name.clone(), (lsn, Fate::MaybeGone));
+        let made = store.branch(from, &branch)?;
+        self.branches.insert(name, (lsn, Fate::Made));
+        self.check_at(&made, lsn)
+    }
+
+    fn delete_branch(&mut self, store: &Store, rng: &mut Rng) -> Outcome<()> {
+        let there = self.branches.iter_mut().filter(|it| it.1.1 == Fate::Made);
+        let mut there: Vec<_> = there.collect();
+        if there.is_empty() {
+            return Ok(());
+        }
+        let number = rng.below(there.len() as u64) as usize;
+        let (name, (_, fate)) = &mut there[number];
+        let timeline = store.timeline(None, name)?;
+        if timeline.branches().is_empty() {
+            *fate = Fate::MaybeGone;
+            store.delete(&timeline)?;
+            *fate = Fate::Gone;
+        } else if !matches!(store.delete(&timeline), Err(StoreError::HasBranches { .. })) {
+            return Err(format!("{name} was removed from below its branches").into());
+        }
+        Ok(())
+    }
+
+    /// Branches are there, with what was there when they were made, and history can go on in each.
+    fn check_branches(&self, store: &Store, rng: &mut Rng) -> Outcome<()> {
+        for (name, (lsn, fate)) in &self.branches {
+            let branch = match (store.timeline(None, name), fate) {
+                (Err(_), Fate::Made) => return Err(format!("branch {name} is gone").into()),
+                (Ok(_), Fate::Gone) => return Err(format!("branch {name} is back").into()),
+                (Ok(branch), _) => branch,
+                (Err(_), _) => continue,
+            };
+            for ancestor in store.timelines() {
+                ancestor.wait_examined(LIMIT)?;
+            }
+            self.check_at(&branch, *lsn)?;
+            if rng.one_in(3) {
+                let mut world = self.clone();
+                world.settle(&branch)?;
+                world.feed(&branch, self.history.end(), rng)?;
+                branch.wait_for(self.history.end(), LIMIT)?;
+                branch.compact(rng.one_in(2))?;
+                let some = self.some_lsn(&branch, rng, self.history.end());
+                for at in [*lsn, some, self.history.end()] {
+                    self.check_at(&branch, at)?;
+                }
+            }
+        }
         Ok(())
     }
 
@@ -306,10 +384,10 @@ impl World {
     pub(crate) fn check_after_crash(&self, disk: &SimulatedDisk, rng: &mut Rng) -> Outcome<()> {
         let mut world = self.clone();
         let store = open(disk, config(rng))?;
-        let timeline = match store.timelines().pop() {
-            Some(timeline) => timeline,
-            None if self.imported => return Err("the timeline is gone".into()),
-            None => world.import(&store, rng, LIMIT)?,
+        let timeline = match store.timeline(None, "main") {
+            Ok(timeline) => timeline,
+            Err(_) if self.imported => return Err("the timeline is gone".into()),
+            Err(_) => world.import(&store, rng, LIMIT)?,
         };
         let to = world.settle(&timeline)?;
         if to < self.synced {
@@ -330,6 +408,11 @@ impl World {
         }
         self.check_at(&timeline, self.history.end())?;
         self.check_segments(disk, timeline.wal_start())?;
+        if rng.one_in(2) {
+            timeline.gc_below(self.history.end())?;
+            timeline.compact(true)?;
+        }
+        self.check_branches(&store, rng)?;
         store.close();
         drop(store);
         let strays = remove_strays(disk)?;

@@ -1,20 +1,19 @@
-//! The directories of an import that is not complete: made with the tenant if that is new, and removed
-//! again, durably, if the import does not get to its end.
+//! The directory of a timeline in the making, an import or a branch: made with the tenant if that is new, and
+//! removed again, durably, if the timeline does not get to its manifest; or when it is deleted.
 
 use std::io;
 use std::path::Path;
 
 use slog::{info, warn};
-use walrecord::TenantId;
+use walrecord::{TenantId, TimelineId};
 
-use super::import::ImportParams;
 use super::open::Surroundings;
 use crate::error::StoreError;
 use crate::manifest::{ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_timelines};
 use crate::storage::{Storage, create_dirs_durably};
 
 /// The directory of a timeline in the making. Removed when dropped, unless told to keep it.
-pub(super) struct ImportDir {
+pub(super) struct TimelineDir {
     around: Surroundings,
     tenant: TenantId,
     paths: TimelinePaths,
@@ -22,35 +21,42 @@ pub(super) struct ImportDir {
     pub(super) keep: bool,
 }
 
-impl ImportDir {
+impl TimelineDir {
     /// Makes the directories, and before them the tenant with its manifest if it is new.
     pub(super) fn make(
         around: &Surroundings,
-        params: &ImportParams,
-    ) -> Result<ImportDir, StoreError> {
+        tenant: TenantId,
+        timeline: TimelineId,
+        system_identifier: u64,
+    ) -> Result<TimelineDir, StoreError> {
         // Nothing is removed as long as nothing was made.
-        let mut dir = ImportDir {
+        let mut dir = TimelineDir {
             around: around.clone(),
-            tenant: params.tenant,
-            paths: TimelinePaths::new(params.tenant, params.timeline),
+            tenant,
+            paths: TimelinePaths::new(tenant, timeline),
             tenant_is_new: false,
             keep: true,
         };
         // The lock is given back before the directory is dropped, which takes it too.
         let made = {
             let _tenants = around.lock_tenants();
-            dir.fill(params)
+            dir.fill(timeline, system_identifier)
         };
         made.map(|()| dir)
     }
 
-    fn fill(&mut self, params: &ImportParams) -> Result<(), StoreError> {
+    /// The paths of the timeline.
+    pub(super) fn paths(&self) -> TimelinePaths {
+        self.paths
+    }
+
+    fn fill(&mut self, timeline: TimelineId, system_identifier: u64) -> Result<(), StoreError> {
         let around = self.around.clone();
         let (storage, paths) = (&*around.storage, self.paths);
         if exists(storage, &paths.manifest())? {
-            return Err(StoreError::TimelineExists(params.timeline.to_string()));
+            return Err(StoreError::TimelineExists(timeline.to_string()));
         }
-        let tenant = TenantPaths::new(params.tenant);
+        let tenant = TenantPaths::new(self.tenant);
         self.tenant_is_new = !exists(storage, &tenant.manifest())?;
         self.keep = false;
         let path = paths.dir();
@@ -63,7 +69,7 @@ impl ImportDir {
         if self.tenant_is_new {
             let path = tenant.timelines();
             create_dirs_durably(storage, &path).map_err(StoreError::io("creating", path))?;
-            TenantManifest::new(params.tenant, params.system_identifier)
+            TenantManifest::new(self.tenant, system_identifier)
                 .write(storage, &tenant.manifest())?;
         }
         for path in [paths.wal(), paths.layers()] {
@@ -85,7 +91,7 @@ impl ImportDir {
     }
 }
 
-impl Drop for ImportDir {
+impl Drop for TimelineDir {
     fn drop(&mut self) {
         if self.keep {
             return;
@@ -93,13 +99,26 @@ impl Drop for ImportDir {
         let _tenants = self.around.lock_tenants();
         let (log, dir) = (&self.around.log, self.paths.dir());
         match self.remove() {
-            Ok(()) => info!(log, "removed an import that failed"; "dir" => %dir.display()),
+            Ok(()) => {
+                info!(log, "removed a timeline that was not finished"; "dir" => %dir.display())
+            }
             // Without a manifest it is a stray: the next start removes it.
             Err(error) => {
-                warn!(log, "removing an import that failed"; "dir" => %dir.display(), "error" => %error);
+                warn!(log, "removing a timeline that was not finished"; "dir" => %dir.display(), "error" => %error);
             }
         }
     }
+}
+
+/// Removes a timeline, durably. Its threads have ended.
+pub(crate) fn remove_timeline(
+    around: &Surroundings,
+    paths: TimelinePaths,
+) -> Result<(), StoreError> {
+    let _tenants = around.lock_tenants();
+    let dir = paths.dir();
+    remove_durably(&*around.storage, &dir, &paths.manifest())
+        .map_err(StoreError::io("removing", dir))
 }
 
 /// Removes a directory with its manifest, that first: a crash in between must not leave a manifest that
