@@ -100,7 +100,7 @@ impl Drop for TimelineDir {
         let (log, dir) = (&self.around.log, self.paths.dir());
         match self.remove() {
             Ok(()) => {
-                info!(log, "removed a timeline that was not finished"; "dir" => %dir.display())
+                info!(log, "removed a timeline that was not finished"; "dir" => %dir.display());
             }
             // Without a manifest it is a stray: the next start removes it.
             Err(error) => {
