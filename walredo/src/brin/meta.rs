@@ -19,11 +19,10 @@ const END: usize = LAST_REVMAP_PAGE_AT + 4;
 /// Makes the metapage of an index without a range map (`brin_metapage_init`, brin_pageops.c).
 pub(super) fn make(page: &mut Page, create: &CreateIndex) -> Result<(), Fault> {
     init_page(page, META)?;
-    page[MAGIC_AT..VERSION_AT].copy_from_slice(&MAGIC.to_le_bytes());
+    page::put_u32(page, MAGIC_AT, MAGIC);
     let version = u32::from(create.version);
-    page[VERSION_AT..PAGES_PER_RANGE_AT].copy_from_slice(&version.to_le_bytes());
-    page[PAGES_PER_RANGE_AT..LAST_REVMAP_PAGE_AT]
-        .copy_from_slice(&create.pages_per_range.to_le_bytes());
+    page::put_u32(page, VERSION_AT, version);
+    page::put_u32(page, PAGES_PER_RANGE_AT, create.pages_per_range);
     page::set_lower(page, END as u16);
     Ok(())
 }
@@ -35,6 +34,6 @@ pub(super) fn extend_revmap(page: &mut Page, target: BlockNumber) -> Result<(), 
     page::set_lower(page, END as u16);
     // There may be too little room on a page that is damaged.
     page::check_header(page)?;
-    page[LAST_REVMAP_PAGE_AT..END].copy_from_slice(&target.to_le_bytes());
+    page::put_u32(page, LAST_REVMAP_PAGE_AT, target);
     Ok(())
 }

@@ -25,14 +25,14 @@ const EVACUATE: u16 = 1 << 0;
 pub(super) fn init_page(page: &mut Page, page_type: u16) -> Result<(), Fault> {
     page::init(page, SIZE);
     let at = page::special_range(page, SIZE)?.start + PAGE_TYPE;
-    page[at..at + 2].copy_from_slice(&page_type.to_le_bytes());
+    page::put_u16(page, at, page_type);
     Ok(())
 }
 
 /// The page's type.
 pub(super) fn page_type(page: &Page) -> Result<u16, Fault> {
     let at = page::special_range(page, SIZE)?.start + PAGE_TYPE;
-    Ok(u16::from_le_bytes([page[at], page[at + 1]]))
+    Ok(page::get_u16(page, at))
 }
 
 /// Demands that the page is of a type. Postgres asks so before it logs a change, not in redo.
@@ -51,7 +51,7 @@ pub(super) fn check_page_type(page: &Page, expected: u16) -> Result<(), Fault> {
 /// Clears the flag that says that the page is being emptied.
 pub(super) fn clear_evacuation(page: &mut Page) -> Result<(), Fault> {
     let at = page::special_range(page, SIZE)?.start + FLAGS;
-    let flags = u16::from_le_bytes([page[at], page[at + 1]]) & !EVACUATE;
-    page[at..at + 2].copy_from_slice(&flags.to_le_bytes());
+    let flags = page::get_u16(page, at) & !EVACUATE;
+    page::put_u16(page, at, flags);
     Ok(())
 }

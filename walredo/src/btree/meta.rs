@@ -23,7 +23,7 @@ const HEAP_TUPLES_UNKNOWN: f64 = -1.0;
 /// Makes the metapage.
 pub(super) fn make(page: &mut Page, meta: &Metadata) -> Result<(), Fault> {
     page::init(page, opaque::SIZE);
-    page[MAGIC_AT..LOGGED_AT].copy_from_slice(&MAGIC.to_le_bytes());
+    page::put_u32(page, MAGIC_AT, MAGIC);
     let words = [
         meta.version,
         meta.root,
@@ -34,7 +34,7 @@ pub(super) fn make(page: &mut Page, meta: &Metadata) -> Result<(), Fault> {
     ];
     for (index, word) in words.into_iter().enumerate() {
         let at = LOGGED_AT + index * 4;
-        page[at..at + 4].copy_from_slice(&word.to_le_bytes());
+        page::put_u32(page, at, word);
     }
     page[HEAP_TUPLES_AT..ALL_EQUAL_IMAGE_AT].copy_from_slice(&HEAP_TUPLES_UNKNOWN.to_le_bytes());
     page[ALL_EQUAL_IMAGE_AT] = u8::from(meta.all_equal_image);

@@ -59,7 +59,7 @@ pub(crate) fn redo(page: &mut Page, cx: &Context<'_, '_>) -> Result<Edit, Fault>
         (BtreeRecord::UnlinkPageMeta(_), 4) => meta::make(page, &Metadata::decode(record, id)?)?,
         (BtreeRecord::NewRoot(it), _) => new_root(page, cx, &it)?,
         (BtreeRecord::MetaCleanup, 0) => meta::make(page, &Metadata::decode(record, id)?)?,
-        _ => return Err(surplus_block(id)),
+        _ => return Err(cx.surplus_block()),
     }
     Ok(Edit::Changed)
 }
@@ -86,7 +86,7 @@ fn mark_half_dead(
     match cx.block.id {
         0 => unlink::make_half_dead(page, it.left, it.right, it.top_parent),
         1 => unlink::remove_downlink(page, it.parent_offset),
-        id => Err(surplus_block(id)),
+        _ => Err(cx.surplus_block()),
     }
 }
 
@@ -108,15 +108,6 @@ fn new_root(page: &mut Page, cx: &Context<'_, '_>, it: &NewRoot) -> Result<(), F
         }
         1 => finish_split(page),
         2 => meta::make(page, &Metadata::decode(cx.record, 2)?),
-        id => Err(surplus_block(id)),
-    }
-}
-
-/// A block that records of this kind do not have.
-fn surplus_block(id: u8) -> Fault {
-    Fault::Value {
-        what: "the block's number in the record",
-        found: u64::from(id),
-        expected: 0,
+        _ => Err(cx.surplus_block()),
     }
 }

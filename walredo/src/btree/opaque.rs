@@ -54,10 +54,10 @@ impl Opaque {
     /// Writes the fields and a zero cycle id.
     pub(super) fn write(self, page: &mut Page) -> Result<(), Fault> {
         let at = position(page)?;
-        page[at + PREV..at + NEXT].copy_from_slice(&self.prev.to_le_bytes());
-        page[at + NEXT..at + LEVEL].copy_from_slice(&self.next.to_le_bytes());
-        page[at + LEVEL..at + FLAGS].copy_from_slice(&self.level.to_le_bytes());
-        page[at + FLAGS..at + CYCLE_ID].copy_from_slice(&self.flags.to_le_bytes());
+        page::put_u32(page, at + PREV, self.prev);
+        page::put_u32(page, at + NEXT, self.next);
+        page::put_u32(page, at + LEVEL, self.level);
+        page::put_u16(page, at + FLAGS, self.flags);
         page[at + CYCLE_ID..at + SIZE].copy_from_slice(&[0; SIZE - CYCLE_ID]);
         Ok(())
     }
@@ -66,30 +66,30 @@ impl Opaque {
 /// Whether the page has no right sibling, and therefore no high key (`P_RIGHTMOST`).
 pub(super) fn is_rightmost(page: &Page) -> Result<bool, Fault> {
     let at = position(page)? + NEXT;
-    Ok(page[at..at + 4] == NO_BLOCK.to_le_bytes())
+    Ok(page::get_u32(page, at) == NO_BLOCK)
 }
 
 pub(super) fn set_prev(page: &mut Page, prev: BlockNumber) -> Result<(), Fault> {
     let at = position(page)? + PREV;
-    page[at..at + 4].copy_from_slice(&prev.to_le_bytes());
+    page::put_u32(page, at, prev);
     Ok(())
 }
 
 pub(super) fn set_next(page: &mut Page, next: BlockNumber) -> Result<(), Fault> {
     let at = position(page)? + NEXT;
-    page[at..at + 4].copy_from_slice(&next.to_le_bytes());
+    page::put_u32(page, at, next);
     Ok(())
 }
 
 /// The flags.
 pub(super) fn flags(page: &Page) -> Result<u16, Fault> {
     let at = position(page)? + FLAGS;
-    Ok(u16::from_le_bytes([page[at], page[at + 1]]))
+    Ok(page::get_u16(page, at))
 }
 
 pub(super) fn set_flags(page: &mut Page, flags: u16) -> Result<(), Fault> {
     let at = position(page)? + FLAGS;
-    page[at..at + 2].copy_from_slice(&flags.to_le_bytes());
+    page::put_u16(page, at, flags);
     Ok(())
 }
 
@@ -100,7 +100,7 @@ pub(super) fn clear_flags(page: &mut Page, clear: u16) -> Result<(), Fault> {
 
 pub(super) fn clear_cycle_id(page: &mut Page) -> Result<(), Fault> {
     let at = position(page)? + CYCLE_ID;
-    page[at..at + 2].copy_from_slice(&[0; 2]);
+    page::put_u16(page, at, 0);
     Ok(())
 }
 

@@ -3,10 +3,10 @@
 use walrecord::rmgr::btree::{Items, Split, SplitLeftData};
 use walrecord::{BlockNumber, Page};
 
+use super::finish_split;
 use super::insert::{add_with_tid, restore_items};
 use super::opaque::{self, INCOMPLETE_SPLIT, LEAF, NO_BLOCK, Opaque};
 use super::tuple::{TID, Tuple, swap_posting};
-use super::{finish_split, surplus_block};
 use crate::error::Fault;
 use crate::page::{self, Placement, add_item, item_range};
 use crate::redo::Context;
@@ -46,7 +46,7 @@ pub(super) fn redo(
         }
         2 => opaque::set_prev(page, block(cx, 1)?),
         3 => finish_split(page),
-        id => Err(surplus_block(id)),
+        _ => Err(cx.surplus_block()),
     }
 }
 

@@ -5,8 +5,8 @@ use super::opaque::Opaque;
 use super::*;
 use crate::page::{self, HEADER_SIZE, max_offset};
 use crate::redo::{Applied, redo};
-use crate::testing::{END, RULES, Random, RecordBuilder, parse, tag};
-use crate::{Fault, RedoError, page_lsn};
+use crate::testing::{END, RULES, Random, RecordBuilder, applied, items, parse, tag, u16s, u32s};
+use crate::{Fault, RedoError};
 use walrecord::{ForkNumber, Lsn, PAGE_SIZE, PageKey, RedoRules, Rmgr, ZERO_PAGE};
 
 const MAIN: ForkNumber = ForkNumber::Main;
@@ -80,12 +80,6 @@ fn leaf(next: u32, flags: u16, items: &[Vec<u8>]) -> Page {
     page_of(opaque, items)
 }
 
-fn items(page: &Page) -> Vec<Vec<u8>> {
-    (1..=max_offset(page))
-        .map(|n| page[page::item_range(page, n).unwrap()].to_vec())
-        .collect()
-}
-
 fn special(page: &Page) -> (Opaque, u16) {
     let word = |at: usize| u32::from_le_bytes(page[SPECIAL + at..][..4].try_into().unwrap());
     let opaque = Opaque {
@@ -100,29 +94,6 @@ fn special(page: &Page) -> (Opaque, u16) {
 fn hole_is_zero(page: &Page) -> bool {
     let hole = usize::from(page::lower(page))..usize::from(page::upper(page));
     page[hole].iter().all(|byte| *byte == 0)
-}
-
-/// Applies the record to its block `block` and returns what becomes of `page`.
-fn applied(mut page: Page, builder: &RecordBuilder, block: u32) -> Page {
-    let key = PageKey::Block(tag(MAIN, block));
-    let result = redo(&mut page, &parse(&builder.bytes()), &key, &RULES);
-    assert_eq!(result, Ok(Applied::Changed));
-    assert_eq!(page_lsn(&page), END);
-    page
-}
-
-fn u16s(values: &[u16]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
-}
-
-fn u32s(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
 }
 
 const METADATA: [u32; 7] = [4, 77, 2, 78, 1, 9, 1];

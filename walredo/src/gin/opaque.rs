@@ -41,7 +41,7 @@ pub(super) fn make(page: &mut Page, flags: u16) -> Result<(), Fault> {
 
 pub(super) fn set_right_link(page: &mut Page, right: BlockNumber) -> Result<(), Fault> {
     let at = position(page)? + RIGHT_LINK;
-    page[at..at + 4].copy_from_slice(&right.to_le_bytes());
+    page::put_u32(page, at, right);
     Ok(())
 }
 
@@ -49,24 +49,24 @@ pub(super) fn set_right_link(page: &mut Page, right: BlockNumber) -> Result<(), 
 /// of an uncompressed leaf (`maxoff`).
 pub(super) fn count(page: &Page) -> Result<u16, Fault> {
     let at = position(page)? + COUNT;
-    Ok(u16::from_le_bytes([page[at], page[at + 1]]))
+    Ok(page::get_u16(page, at))
 }
 
 pub(super) fn set_count(page: &mut Page, count: u16) -> Result<(), Fault> {
     let at = position(page)? + COUNT;
-    page[at..at + 2].copy_from_slice(&count.to_le_bytes());
+    page::put_u16(page, at, count);
     Ok(())
 }
 
 /// The flags.
 pub(super) fn flags(page: &Page) -> Result<u16, Fault> {
     let at = position(page)? + FLAGS;
-    Ok(u16::from_le_bytes([page[at], page[at + 1]]))
+    Ok(page::get_u16(page, at))
 }
 
 fn put_flags(page: &mut Page, flags: u16) -> Result<(), Fault> {
     let at = position(page)? + FLAGS;
-    page[at..at + 2].copy_from_slice(&flags.to_le_bytes());
+    page::put_u16(page, at, flags);
     Ok(())
 }
 

@@ -2,10 +2,9 @@
 //! against real WAL (see `tests/real_wal`).
 
 use super::*;
-use crate::RedoError;
-use crate::page::{Placement, add_item, item_range, max_offset, page_lsn};
-use crate::redo::{Applied, redo};
-use crate::testing::{END, RULES, Random, RecordBuilder, parse, tag};
+use crate::page::{Placement, add_item, item_range, max_offset};
+use crate::redo::redo;
+use crate::testing::{END, RULES, Random, RecordBuilder, applied, refused, tag, u32s};
 use walrecord::rmgr::ItemPointer;
 use walrecord::{BlockTag, ForkNumber, Lsn, PAGE_SIZE, PageKey, PgVersion, Rmgr, ZERO_PAGE};
 
@@ -31,13 +30,6 @@ fn record(info: u8, main: &[u8]) -> RecordBuilder {
     RecordBuilder::new(Rmgr::Gin, info, main)
 }
 
-fn u32s(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
-}
-
 /// A page with these flags, right sibling 9, `0xEE` in the hole.
 fn page_with(flags: u16) -> Page {
     let mut page = ZERO_PAGE;
@@ -46,25 +38,6 @@ fn page_with(flags: u16) -> Page {
     page[HEADER_SIZE..SPECIAL].fill(0xEE);
     page::set_lsn(&mut page, Lsn::new(1));
     page
-}
-
-fn apply(page: &mut Page, builder: &RecordBuilder, block: u32) -> Result<Applied, RedoError> {
-    let key = PageKey::Block(main_fork(block));
-    redo(page, &parse(&builder.bytes()), &key, &RULES)
-}
-
-/// Applies the record to its block `block` and returns what becomes of `page`.
-fn applied(mut page: Page, builder: &RecordBuilder, block: u32) -> Page {
-    assert_eq!(apply(&mut page, builder, block), Ok(Applied::Changed));
-    assert_eq!(page_lsn(&page), END);
-    page
-}
-
-fn refused(mut page: Page, builder: &RecordBuilder, block: u32) -> Fault {
-    match apply(&mut page, builder, block) {
-        Err(RedoError::Mismatch { fault, .. }) => fault,
-        other => panic!("{other:?}"),
-    }
 }
 
 /// `rightlink`, `maxoff`, `flags`.

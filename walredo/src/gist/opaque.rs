@@ -44,9 +44,9 @@ impl Opaque {
     pub(super) fn write(self, page: &mut Page) -> Result<(), Fault> {
         let at = position(page)?;
         set_nsn(page, self.nsn)?;
-        page[at + RIGHT_LINK..at + FLAGS].copy_from_slice(&self.right_link.to_le_bytes());
-        page[at + FLAGS..at + PAGE_ID].copy_from_slice(&self.flags.to_le_bytes());
-        page[at + PAGE_ID..at + SIZE].copy_from_slice(&GIST_PAGE_ID.to_le_bytes());
+        page::put_u32(page, at + RIGHT_LINK, self.right_link);
+        page::put_u16(page, at + FLAGS, self.flags);
+        page::put_u16(page, at + PAGE_ID, GIST_PAGE_ID);
         Ok(())
     }
 }
@@ -54,7 +54,7 @@ impl Opaque {
 /// The flags.
 pub(super) fn flags(page: &Page) -> Result<u16, Fault> {
     let at = position(page)? + FLAGS;
-    Ok(u16::from_le_bytes([page[at], page[at + 1]]))
+    Ok(page::get_u16(page, at))
 }
 
 pub(super) fn set_flags(page: &mut Page, set: u16) -> Result<(), Fault> {
@@ -69,14 +69,14 @@ pub(super) fn clear_flags(page: &mut Page, clear: u16) -> Result<(), Fault> {
 pub(super) fn set_nsn(page: &mut Page, nsn: Lsn) -> Result<(), Fault> {
     let at = position(page)?;
     let (high, low) = ((nsn.get() >> 32) as u32, nsn.get() as u32);
-    page[at + NSN_HIGH..at + NSN_LOW].copy_from_slice(&high.to_le_bytes());
-    page[at + NSN_LOW..at + RIGHT_LINK].copy_from_slice(&low.to_le_bytes());
+    page::put_u32(page, at + NSN_HIGH, high);
+    page::put_u32(page, at + NSN_LOW, low);
     Ok(())
 }
 
 fn write_flags(page: &mut Page, flags: u16) -> Result<(), Fault> {
     let at = position(page)? + FLAGS;
-    page[at..at + 2].copy_from_slice(&flags.to_le_bytes());
+    page::put_u16(page, at, flags);
     Ok(())
 }
 

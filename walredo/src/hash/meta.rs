@@ -71,7 +71,7 @@ pub(super) fn make(page: &mut Page, init: &InitMetaPage) -> Result<(), Fault> {
         (HASH_FUNCTION, init.procid),
         (SPARES + split_point as usize * 4, 1),
     ] {
-        put(page, at, word);
+        page::put_u32(page, at, word);
     }
     for (at, half) in [
         (FILL_FACTOR, init.fill_factor),
@@ -79,7 +79,7 @@ pub(super) fn make(page: &mut Page, init: &InitMetaPage) -> Result<(), Fault> {
         (BITMAP_SIZE, 1 << BITMAP_SHIFT),
         (BITMAP_BITS_SHIFT, BITMAP_SHIFT as u16 + 3),
     ] {
-        page[at..at + 2].copy_from_slice(&half.to_le_bytes());
+        page::put_u16(page, at, half);
     }
     page::set_lower(page, END as u16);
     Ok(())
@@ -136,30 +136,30 @@ pub(super) fn change_tuples(page: &mut Page, change: impl FnOnce(f64) -> f64) ->
 /// Sets from which bit on overflow pages may be free.
 pub(super) fn set_first_free(page: &mut Page, bit: u32) -> Result<(), Fault> {
     check(page)?;
-    put(page, FIRST_FREE, bit);
+    page::put_u32(page, FIRST_FREE, bit);
     Ok(())
 }
 
 /// Counts one more page behind the buckets of the current split point.
 pub(super) fn add_spare(page: &mut Page) -> Result<(), Fault> {
     check(page)?;
-    let spares = spares_at(get(page, SPLIT_POINT))?;
-    let count = get(page, spares).wrapping_add(1);
-    put(page, spares, count);
+    let spares = spares_at(page::get_u32(page, SPLIT_POINT))?;
+    let count = page::get_u32(page, spares).wrapping_add(1);
+    page::put_u32(page, spares, count);
     Ok(())
 }
 
 /// Lists the first bitmap page, which lies behind the bucket pages.
 pub(super) fn add_first_bitmap(page: &mut Page) -> Result<(), Fault> {
     check(page)?;
-    let block = get(page, MAX_BUCKET).wrapping_add(2);
+    let block = page::get_u32(page, MAX_BUCKET).wrapping_add(2);
     add_bitmap(page, block)
 }
 
 /// Lists one more bitmap page.
 pub(super) fn add_bitmap(page: &mut Page, block: BlockNumber) -> Result<(), Fault> {
     check(page)?;
-    let count = get(page, BITMAP_COUNT);
+    let count = page::get_u32(page, BITMAP_COUNT);
     if count >= MAX_BITMAPS {
         return Err(Fault::Value {
             what: "the number of bitmap pages",
@@ -167,22 +167,22 @@ pub(super) fn add_bitmap(page: &mut Page, block: BlockNumber) -> Result<(), Faul
             expected: u64::from(MAX_BITMAPS),
         });
     }
-    put(page, BITMAPS + count as usize * 4, block);
-    put(page, BITMAP_COUNT, count + 1);
+    page::put_u32(page, BITMAPS + count as usize * 4, block);
+    page::put_u32(page, BITMAP_COUNT, count + 1);
     Ok(())
 }
 
 /// Counts a new bucket.
 pub(super) fn split(page: &mut Page, new_bucket: u32, meta: SplitMeta) -> Result<(), Fault> {
     check(page)?;
-    put(page, MAX_BUCKET, new_bucket);
+    page::put_u32(page, MAX_BUCKET, new_bucket);
     if let Some((low, high)) = meta.masks {
-        put(page, LOW_MASK, low);
-        put(page, HIGH_MASK, high);
+        page::put_u32(page, LOW_MASK, low);
+        page::put_u32(page, HIGH_MASK, high);
     }
     if let Some((split_point, count)) = meta.split_point {
-        put(page, spares_at(split_point)?, count);
-        put(page, SPLIT_POINT, split_point);
+        page::put_u32(page, spares_at(split_point)?, count);
+        page::put_u32(page, SPLIT_POINT, split_point);
     }
     Ok(())
 }
@@ -209,12 +209,4 @@ fn check(page: &Page) -> Result<(), Fault> {
         special: page::special(page),
         needed: opaque::SIZE as u16,
     })
-}
-
-fn get(page: &Page, at: usize) -> u32 {
-    u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]])
-}
-
-fn put(page: &mut Page, at: usize, word: u32) {
-    page[at..at + 4].copy_from_slice(&word.to_le_bytes());
 }

@@ -58,36 +58,36 @@ impl Opaque {
     pub(super) fn make(self, page: &mut Page) -> Result<(), Fault> {
         page::init(page, SIZE);
         let at = page::special_range(page, SIZE)?.start;
-        page[at + PREV..at + NEXT].copy_from_slice(&self.prev.to_le_bytes());
-        page[at + NEXT..at + BUCKET].copy_from_slice(&self.next.to_le_bytes());
-        page[at + BUCKET..at + FLAGS].copy_from_slice(&self.bucket.to_le_bytes());
-        page[at + FLAGS..at + PAGE_ID].copy_from_slice(&self.flags.to_le_bytes());
-        page[at + PAGE_ID..at + SIZE].copy_from_slice(&IS_HASH_PAGE.to_le_bytes());
+        page::put_u32(page, at + PREV, self.prev);
+        page::put_u32(page, at + NEXT, self.next);
+        page::put_u32(page, at + BUCKET, self.bucket);
+        page::put_u16(page, at + FLAGS, self.flags);
+        page::put_u16(page, at + PAGE_ID, IS_HASH_PAGE);
         Ok(())
     }
 }
 
 pub(super) fn set_prev(page: &mut Page, prev: BlockNumber) -> Result<(), Fault> {
     let at = position(page)? + PREV;
-    page[at..at + 4].copy_from_slice(&prev.to_le_bytes());
+    page::put_u32(page, at, prev);
     Ok(())
 }
 
 pub(super) fn set_next(page: &mut Page, next: BlockNumber) -> Result<(), Fault> {
     let at = position(page)? + NEXT;
-    page[at..at + 4].copy_from_slice(&next.to_le_bytes());
+    page::put_u32(page, at, next);
     Ok(())
 }
 
 /// The flags.
 pub(super) fn flags(page: &Page) -> Result<u16, Fault> {
     let at = position(page)? + FLAGS;
-    Ok(u16::from_le_bytes([page[at], page[at + 1]]))
+    Ok(page::get_u16(page, at))
 }
 
 pub(super) fn set_flags(page: &mut Page, flags: u16) -> Result<(), Fault> {
     let at = position(page)? + FLAGS;
-    page[at..at + 2].copy_from_slice(&flags.to_le_bytes());
+    page::put_u16(page, at, flags);
     Ok(())
 }
 
@@ -112,7 +112,7 @@ pub(super) fn expect_type(page: &Page, expected: u16) -> Result<(), Fault> {
 /// Where the special area starts, if it says of itself that it is one of a hash index.
 fn position(page: &Page) -> Result<usize, Fault> {
     let at = page::special_range(page, SIZE)?.start;
-    let found = u16::from_le_bytes([page[at + PAGE_ID], page[at + PAGE_ID + 1]]);
+    let found = page::get_u16(page, at + PAGE_ID);
     if found == IS_HASH_PAGE {
         return Ok(at);
     }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::page::{self, HEADER_SIZE, item_range, max_offset};
 use crate::redo::{Applied, redo};
-use crate::testing::{END, RULES, Random, RecordBuilder, tag};
+use crate::testing::{END, RULES, Random, RecordBuilder, applied, refused, tag, u16s, u32s};
 use crate::{RedoError, page_lsn};
 use walrecord::{
     BlockTag, ForkNumber, Lsn, PAGE_SIZE, PageKey, PgVersion, Record, RedoRules, Rmgr, ZERO_PAGE,
@@ -38,20 +38,6 @@ fn record(info: u8, main: &[u8]) -> RecordBuilder {
 /// An index tuple of 16 bytes.
 fn tuple(hash: u8) -> Vec<u8> {
     [&[0, 0, 1, 0, hash, 0, 16, 0][..], &[hash; 8]].concat()
-}
-
-fn u16s(values: &[u16]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
-}
-
-fn u32s(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
 }
 
 /// A page with tuples 1 to `count`, of bucket 2 between blocks 11 and 12, `0xEE` in the hole.
@@ -123,21 +109,6 @@ fn apply_as(
     let record = Record::parse(version, Lsn::new(END.get() - 0x100), END, &bytes).unwrap();
     let rules = RedoRules { version, ..RULES };
     redo(page, &record, &PageKey::Block(main_fork(block)), &rules)
-}
-
-/// Applies the record to its block `block` and returns what becomes of `page`.
-fn applied(mut page: Page, builder: &RecordBuilder, block: u32) -> Page {
-    let result = apply_as(PgVersion::V15, &mut page, builder, block);
-    assert_eq!(result, Ok(Applied::Changed));
-    assert_eq!(page_lsn(&page), END);
-    page
-}
-
-fn refused(mut page: Page, builder: &RecordBuilder, block: u32) -> Fault {
-    match apply_as(PgVersion::V15, &mut page, builder, block) {
-        Err(RedoError::Mismatch { fault, .. }) => fault,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[test]

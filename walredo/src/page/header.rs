@@ -36,19 +36,26 @@ const VALID_FLAGS: u16 = HAS_FREE_LINES | PAGE_FULL | ALL_VISIBLE;
 
 const FIRST_NORMAL_XID: Xid = 3;
 
-fn get_u16(page: &Page, at: usize) -> u16 {
+/// The 16-bit field at `at`.
+///
+/// # Panics
+/// If it does not end within the page, as the three below.
+pub(crate) fn get_u16(page: &Page, at: usize) -> u16 {
     u16::from_le_bytes([page[at], page[at + 1]])
 }
 
-fn get_u32(page: &Page, at: usize) -> u32 {
+/// The 32-bit field at `at`.
+pub(crate) fn get_u32(page: &Page, at: usize) -> u32 {
     u32::from_le_bytes([page[at], page[at + 1], page[at + 2], page[at + 3]])
 }
 
-fn put_u16(page: &mut Page, at: usize, value: u16) {
+/// Writes the 16-bit field at `at`.
+pub(crate) fn put_u16(page: &mut Page, at: usize, value: u16) {
     page[at..at + 2].copy_from_slice(&value.to_le_bytes());
 }
 
-fn put_u32(page: &mut Page, at: usize, value: u32) {
+/// Writes the 32-bit field at `at`.
+pub(crate) fn put_u32(page: &mut Page, at: usize, value: u32) {
     page[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
 

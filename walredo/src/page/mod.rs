@@ -18,8 +18,9 @@ pub(crate) use compact::{
 pub(crate) use header::prune_xid;
 pub(crate) use header::{ALL_VISIBLE, CHECKSUM};
 pub(crate) use header::{
-    HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, check_header, clear_flag, flags, init, lower, set_flag,
-    set_lower, set_lsn, set_prunable, set_prune_xid, set_upper, special, special_range, upper,
+    HAS_FREE_LINES, HEADER_SIZE, PAGE_FULL, check_header, clear_flag, flags, get_u16, get_u32,
+    init, lower, put_u16, put_u32, set_flag, set_lower, set_lsn, set_prunable, set_prune_xid,
+    set_upper, special, special_range, upper,
 };
 pub use header::{header_plausible, is_new, is_zero, page_lsn};
 pub(crate) use index::{

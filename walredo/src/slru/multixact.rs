@@ -7,6 +7,8 @@ use walrecord::rmgr::multixact::{
 };
 use walrecord::{Page, RedoRules};
 
+use crate::page;
+
 /// Stores the multixact's offset if it lies on page `number`, and in newer minor releases that of the
 /// multixact after it: the last one of a page thereby touches the next page. Returns whether
 /// anything lay on this page.
@@ -26,7 +28,7 @@ fn set_offset(page: &mut Page, number: u32, multi: u32, offset: u32) -> bool {
     let here = offset_page(multi) == number;
     if here {
         let at = (multi % OFFSETS_PER_PAGE) as usize * size_of::<u32>();
-        page[at..at + 4].copy_from_slice(&offset.to_le_bytes());
+        page::put_u32(page, at, offset);
     }
     here
 }
@@ -62,7 +64,7 @@ fn set_member(page: &mut Page, place: u32, member: Member) {
     let slot = on_page % per_group;
     page[group + slot] = member.status as u8;
     let at = group + per_group + slot * 4;
-    page[at..at + 4].copy_from_slice(&member.xid.to_le_bytes());
+    page::put_u32(page, at, member.xid);
 }
 
 #[cfg(test)]

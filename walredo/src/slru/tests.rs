@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::redo::{Applied, redo};
-use crate::testing::{RULES, RecordBuilder, parse};
+use crate::testing::{RULES, RecordBuilder, parse, u32s};
 use crate::{Fault, RedoError};
 use walrecord::{PageKey, ZERO_PAGE};
 
@@ -14,13 +14,6 @@ const ASSIGNMENT: u8 = 0x50;
 const HAS_INFO: u8 = 0x80;
 
 const TIME: i64 = 0x0102_0304;
-
-fn u32s(values: &[u32]) -> Vec<u8> {
-    values
-        .iter()
-        .flat_map(|value| value.to_le_bytes())
-        .collect()
-}
 
 fn key(kind: SlruKind, page: u32) -> PageKey {
     PageKey::Slru(SlruPage { kind, page })

@@ -43,8 +43,8 @@ pub(super) fn init_page(page: &mut Page, level: Level, stores_nulls: bool) -> Re
     let leaf = if level == Level::Leaf { LEAF } else { 0 };
     let nulls = if stores_nulls { NULLS } else { 0 };
     let at = position(page)?;
-    page[at + FLAGS..at + REDIRECTIONS].copy_from_slice(&(leaf | nulls).to_le_bytes());
-    page[at + PAGE_ID..at + SIZE].copy_from_slice(&SPGIST_PAGE_ID.to_le_bytes());
+    page::put_u16(page, at + FLAGS, leaf | nulls);
+    page::put_u16(page, at + PAGE_ID, SPGIST_PAGE_ID);
     Ok(())
 }
 
@@ -55,7 +55,7 @@ pub(super) fn count(page: &mut Page, counter: Counter, count: i32) -> Result<(),
             Counter::Redirections => REDIRECTIONS,
             Counter::Placeholders => PLACEHOLDERS,
         };
-    let old = u16::from_le_bytes([page[at], page[at + 1]]);
+    let old = page::get_u16(page, at);
     let new = u16::try_from(i32::from(old) + count).map_err(|_| Fault::Value {
         what: match counter {
             Counter::Redirections => "the page's number of redirections",
@@ -64,7 +64,7 @@ pub(super) fn count(page: &mut Page, counter: Counter, count: i32) -> Result<(),
         found: u64::from(old),
         expected: u64::from(count.unsigned_abs()),
     })?;
-    page[at..at + 2].copy_from_slice(&new.to_le_bytes());
+    page::put_u16(page, at, new);
     Ok(())
 }
 

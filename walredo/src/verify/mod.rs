@@ -148,6 +148,16 @@ impl Verifier {
         self.pages.iter()
     }
 
+    /// As [`Verifier::load`], for a page of a status log.
+    pub fn load_status(&mut self, page: SlruPage, content: Box<Page>) {
+        self.slrus.insert(page, content);
+    }
+
+    /// All known pages of status logs as redo left them, in order.
+    pub fn status_pages(&self) -> impl Iterator<Item = (&SlruPage, &Page)> {
+        self.slrus.iter().map(|(key, page)| (key, &**page))
+    }
+
     /// How many pages are held in memory.
     pub fn pages_held(&self) -> usize {
         self.pages.len() + self.slrus.len()

@@ -21,11 +21,10 @@ use std::path::Path;
 
 use crate::support::{Directory, path_from_env, rules};
 use walrecord::{
-    BlockTag, DecoderOptions, Effect, EffectContext, ForkNumber, Lsn, PAGE_SIZE, Page, PageKey,
-    RELSEG_BLOCKS, Record, RecordReader, RedoRules, RelFileLocator, SLRU_PAGES_PER_SEGMENT,
-    SlruKind, SlruPage, ZERO_PAGE, effects,
+    BlockTag, DecoderOptions, ForkNumber, Lsn, PAGE_SIZE, Page, RELSEG_BLOCKS, RecordReader,
+    RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage, ZERO_PAGE,
 };
-use walredo::{Verifier, clear_checksum, is_zero, page_checksum, page_lsn, redo, stored_checksum};
+use walredo::{Verifier, clear_checksum, is_zero, page_checksum, page_lsn, stored_checksum};
 
 type Slrus = BTreeMap<SlruPage, Box<Page>>;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -109,34 +108,12 @@ fn load_slrus(root: &Path) -> Result<Slrus> {
     Ok(pages)
 }
 
-/// Replays what a record does to pages of the status logs.
-fn replay_slrus(pages: &mut Slrus, record: &Record<'_>, rules: &RedoRules) -> Result<()> {
-    let context = EffectContext {
-        rules: *rules,
-        track_commit_timestamp: true,
-    };
-    let mut touched = Vec::new();
-    effects(record, &context, &mut |effect| {
-        if let Effect::Page {
-            key: PageKey::Slru(page),
-            ..
-        } = effect
-        {
-            touched.push(page);
-        }
-    })?;
-    for key in touched {
-        let page = pages.entry(key).or_insert_with(|| Box::new(ZERO_PAGE));
-        redo(page, record, &PageKey::Slru(key), rules)?;
-    }
-    Ok(())
-}
-
 /// Compares pages of the status logs; a page that only one side has must be all zeros. Gives the
 /// numbers of equal and of wrong pages.
-fn compare_slrus(actual: &Slrus, expected: &Slrus, out: &mut impl Write) -> Result<(u64, u64)> {
+fn compare_slrus(actual: &Verifier, expected: &Slrus, out: &mut impl Write) -> Result<(u64, u64)> {
     let (mut equal, mut wrong) = (0, 0);
-    let keys: BTreeSet<_> = actual.keys().chain(expected.keys()).collect();
+    let actual: BTreeMap<&SlruPage, &Page> = actual.status_pages().collect();
+    let keys: BTreeSet<_> = actual.keys().copied().chain(expected.keys()).collect();
     for key in keys {
         let actual = actual.get(key).map_or(&ZERO_PAGE, |page| page);
         let expected = expected.get(key).map_or(&ZERO_PAGE, |page| page);
@@ -155,26 +132,25 @@ fn compare_slrus(actual: &Slrus, expected: &Slrus, out: &mut impl Write) -> Resu
     Ok((equal, wrong))
 }
 
-fn replay(base: &Path) -> Result<(Verifier, Slrus)> {
+fn replay(base: &Path) -> Result<Verifier> {
     let mut reader = RecordReader::new(Directory::from_env()?, DecoderOptions::default());
     reader.seek(start_of_backup(base)?)?;
     let mut verifier: Option<Verifier> = None;
-    let mut slrus = load_slrus(base)?;
     // Behind the end there may be a recycled segment: what stands there is no WAL of here.
     while let Ok(Some(raw)) = reader.next_record() {
         if verifier.is_none() {
             let mut loaded = Verifier::new(rules(raw.version)?);
             visit_cluster(base, &mut |tag, page| loaded.load(tag, page))?;
+            for (key, page) in load_slrus(base)? {
+                loaded.load_status(key, page);
+            }
             verifier = Some(loaded);
         }
         if let Some(verifier) = &mut verifier {
-            let record = raw.decode()?;
-            verifier.replay(&record)?;
-            replay_slrus(&mut slrus, &record, &rules(record.version)?)?;
+            verifier.replay(&raw.decode()?)?;
         }
     }
-    let verifier = verifier.ok_or("no record behind the start of the backup")?;
-    Ok((verifier, slrus))
+    Ok(verifier.ok_or("no record behind the start of the backup")?)
 }
 
 /// A page that no change was ever made to: all zeros, or of a visibility map and without a bit.
@@ -189,7 +165,7 @@ fn is_blank(tag: &BlockTag, page: &Page) -> bool {
 #[ignore = "needs a base backup, WAL and a recovered cluster, see the module"]
 fn redo_leaves_the_pages_that_stock_recovery_leaves() -> Result<()> {
     let base = path_from_env("ZENITH_BASE_DIR")?;
-    let (verifier, slrus) = replay(&base)?;
+    let verifier = replay(&base)?;
     let mut out = std::io::stderr().lock();
     for (kind, counts) in verifier.counts() {
         writeln!(out, "{kind} {counts:?}")?;
@@ -238,7 +214,7 @@ fn redo_leaves_the_pages_that_stock_recovery_leaves() -> Result<()> {
             let _ = writeln!(out, "{tag}: offset, redo's, recovery's {bytes:?}");
         }
     })?;
-    let (slrus_equal, slrus_wrong) = compare_slrus(&slrus, &load_slrus(&recovered)?, &mut out)?;
+    let (slrus_equal, slrus_wrong) = compare_slrus(&verifier, &load_slrus(&recovered)?, &mut out)?;
     writeln!(
         out,
         "{slrus_equal} status log pages equal, {slrus_wrong} wrong"
