@@ -15,7 +15,7 @@ use stockpg::{
     WorkloadOptions, compare,
 };
 use tempfile::TempDir;
-use walrecord::{Lsn, PgVersion, Rmgr};
+use walrecord::{Lsn, Rmgr};
 
 use crate::{Daemon, SLOT, wait_for};
 
@@ -29,20 +29,19 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// [`Scene::of`] PostgreSQL 15.
+    /// [`Scene::of`] the version that tests run on.
     ///
     /// # Errors
     /// If Postgres does not start.
     pub fn new(options: InitOptions) -> Result<Scene> {
-        Scene::of(PgVersion::V15, options)
+        Scene::of(&PgInstall::tested()?, options)
     }
 
     /// A primary with segments of 1 MB, so that WAL crosses their borders often, and archiving on.
     ///
     /// # Errors
     /// If Postgres does not start.
-    pub fn of(version: PgVersion, options: InitOptions) -> Result<Scene> {
-        let install = PgInstall::find(version)?;
+    pub fn of(install: &PgInstall, options: InitOptions) -> Result<Scene> {
         let mut conf = Workload::CONF.map(str::to_owned).to_vec();
         conf.extend(options.conf);
         let options = InitOptions {
@@ -52,8 +51,8 @@ impl Scene {
             ..options
         };
         Ok(Scene {
-            primary: Cluster::init(&install, &options)?,
-            install,
+            primary: Cluster::init(install, &options)?,
+            install: install.clone(),
             home: tempfile::tempdir()?,
         })
     }

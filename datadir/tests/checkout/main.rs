@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use anyhow::{Context, Result, ensure};
-use datadir::{CheckoutError, CheckoutOptions, CheckoutReport, SnapshotSource, checkout};
+use datadir::{
+    CheckoutError, CheckoutOptions, CheckoutReport, SnapshotSource, checkout, tablespace_directory,
+};
 use source::{Altered, Asked, StoppedServer, listing};
 use stockpg::{
     Cluster, Contents, InitOptions, PgInstall, Phase, Scratch, ServerAddress, StopMode, Workload,
@@ -45,14 +47,13 @@ fn check_out(
     Ok(report)
 }
 
-fn server(version: PgVersion, checksums: bool, segment_mb: u32) -> Result<Cluster> {
-    let install = PgInstall::find(version)?;
+fn server(install: &PgInstall, checksums: bool, segment_mb: u32) -> Result<Cluster> {
     let mut conf: Vec<String> = Workload::CONF.map(str::to_owned).into();
     // What a clone must not take over.
     conf.push("cluster_name = 'production'".to_owned());
     conf.push("synchronous_standby_names = ''".to_owned());
     Cluster::init(
-        &install,
+        install,
         &InitOptions {
             checksums,
             wal_segsize_mb: segment_mb,
@@ -111,7 +112,7 @@ fn logged(mut contents: Contents) -> Contents {
 
 #[test]
 fn a_clone_starts_at_once_and_equals_its_source() -> Result<()> {
-    let mut original = server(PgVersion::V15, true, 16)?;
+    let mut original = server(&PgInstall::tested()?, true, 16)?;
     run(
         &original,
         &[
@@ -346,13 +347,13 @@ fn small_server() -> Result<Arc<Cluster>> {
     if let Some(cluster) = shared.upgrade() {
         return Ok(cluster);
     }
-    let cluster = Arc::new(small_server_of(PgVersion::V15)?);
+    let cluster = Arc::new(small_server_of(&PgInstall::tested()?)?);
     *shared = Arc::downgrade(&cluster);
     Ok(cluster)
 }
 
-fn small_server_of(version: PgVersion) -> Result<Cluster> {
-    let mut cluster = server(version, false, 1)?;
+fn small_server_of(install: &PgInstall) -> Result<Cluster> {
+    let mut cluster = server(install, false, 1)?;
     let place = cluster.make_dir("space")?;
     let mut client = cluster.client("postgres")?;
     client.batch_execute(&format!(
@@ -404,7 +405,7 @@ fn clones_of_every_other_version_start_at_once() -> Result<()> {
         if version == PgVersion::V15 {
             continue;
         }
-        let original = small_server_of(version)?;
+        let original = small_server_of(&PgInstall::find(version)?)?;
         let source = StoppedServer::open(original.data_dir())?;
         assert_eq!(source.imported.version, version);
         let home = Scratch::new(&original.install().user(), None)?;
@@ -481,7 +482,8 @@ fn a_clone_of_a_clone_knows_both_ancestors_and_tablespaces_go_where_told() -> Re
         .filter_map(|l| l.split('\t').next())
         .collect();
     assert_eq!(timelines, ["1", "268435456"]);
-    assert!(space.join("PG_15_202209061").is_dir());
+    let version = original.install().version();
+    assert!(space.join(tablespace_directory(version)).is_dir());
 
     original.install().user().own(&space)?;
     let clone = Cluster::open(original.install(), &second, &[])?;

@@ -11,7 +11,7 @@ use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
 use pageserver_bin::run::{Following, follow_options};
 use pageserver_bin::stop::Stop;
-use stockpg::{BackupSource, InitOptions, Workload};
+use stockpg::{BackupSource, InitOptions, PgInstall, Workload};
 use walreceiver::ReceiverStatus;
 use walrecord::{Lsn, PgVersion, Rmgr};
 
@@ -47,34 +47,34 @@ const FLOORS: Floors<'static> = Floors {
 
 #[test]
 fn live_import_and_stream_equal_stock_recovery() -> Result<()> {
-    equal_stock(PgVersion::V15, plain(), ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::tested()?, plain(), ROUNDS)?.must_reach(&FLOORS)
 }
 
 /// With checksums, hint bits are WAL-logged and every page carries a checksum that must be right, too.
 #[test]
 fn pages_with_checksums_equal_stock_recovery() -> Result<()> {
-    equal_stock(PgVersion::V15, checksums(), ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::tested()?, checksums(), ROUNDS)?.must_reach(&FLOORS)
 }
 
 /// Without full-page writes no image in the WAL heals a page that redo got wrong.
 #[test]
 fn pages_without_full_page_writes_equal_stock_recovery() -> Result<()> {
-    equal_stock(PgVersion::V15, no_images(), ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::tested()?, no_images(), ROUNDS)?.must_reach(&FLOORS)
 }
 
 #[test]
 fn postgres_14_equals_stock_recovery() -> Result<()> {
-    equal_stock(PgVersion::V14, no_images(), ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::find(PgVersion::V14)?, no_images(), ROUNDS)?.must_reach(&FLOORS)
 }
 
 #[test]
 fn postgres_16_equals_stock_recovery() -> Result<()> {
-    equal_stock(PgVersion::V16, no_images(), ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::find(PgVersion::V16)?, no_images(), ROUNDS)?.must_reach(&FLOORS)
 }
 
 #[test]
 fn postgres_17_equals_stock_recovery() -> Result<()> {
-    equal_stock(PgVersion::V17, no_images(), ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::find(PgVersion::V17)?, no_images(), ROUNDS)?.must_reach(&FLOORS)
 }
 
 /// Checksums are what `initdb` of 18 makes.
@@ -84,15 +84,16 @@ fn postgres_18_equals_stock_recovery() -> Result<()> {
         checksums: true,
         ..no_images()
     };
-    equal_stock(PgVersion::V18, options, ROUNDS)?.must_reach(&FLOORS)
+    equal_stock(&PgInstall::find(PgVersion::V18)?, options, ROUNDS)?.must_reach(&FLOORS)
 }
 
 #[test]
 #[ignore = "an hour: every version in three kinds of cluster, at eight LSNs"]
 fn every_version_in_every_kind_of_cluster_equals_stock_recovery() -> Result<()> {
     for version in PgVersion::ALL {
+        let install = PgInstall::find(version)?;
         for options in [plain(), checksums(), no_images()] {
-            equal_stock(version, options, LONG_ROUNDS)?.must_reach(&FLOORS)?;
+            equal_stock(&install, options, LONG_ROUNDS)?.must_reach(&FLOORS)?;
         }
     }
     Ok(())
@@ -119,8 +120,8 @@ fn no_images() -> InitOptions {
 
 /// Runs the workload while a primary is imported, and so often afterwards while it is followed; compares pages
 /// after each time, and a clone of the first.
-fn equal_stock(version: PgVersion, options: InitOptions, rounds: usize) -> Result<Figures> {
-    let scene = Scene::of(version, options)?;
+fn equal_stock(install: &PgInstall, options: InitOptions, rounds: usize) -> Result<Figures> {
+    let scene = Scene::of(install, options)?;
     let mut workload = scene.workload()?;
     workload.run_all()?;
     let config = StoreConfig {
