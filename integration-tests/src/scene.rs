@@ -7,14 +7,15 @@ use std::thread::JoinHandle;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use pagecache::Timeline;
+use pagecache::{Store, Timeline};
+use pageserver_bin::checkout::{CheckoutJob, checkout};
 use pageserver_bin::truth::StoreSubject;
 use stockpg::{
-    BackupSource, Cluster, CompareOptions, InitOptions, PgInstall, Recovery, Workload,
+    BackupSource, Cluster, CompareOptions, Contents, InitOptions, PgInstall, Recovery, Workload,
     WorkloadOptions, compare,
 };
 use tempfile::TempDir;
-use walrecord::{Lsn, PgVersion, Rmgr};
+use walrecord::{Lsn, Rmgr};
 
 use crate::{Daemon, SLOT, wait_for};
 
@@ -28,12 +29,19 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// A primary with segments of 1 MB, so that WAL crosses their borders often, and archiving on.
+    /// [`Scene::of`] the version that tests run on.
     ///
     /// # Errors
     /// If Postgres does not start.
     pub fn new(options: InitOptions) -> Result<Scene> {
-        let install = PgInstall::find(PgVersion::V15)?;
+        Scene::of(&PgInstall::tested()?, options)
+    }
+
+    /// A primary with segments of 1 MB, so that WAL crosses their borders often, and archiving on.
+    ///
+    /// # Errors
+    /// If Postgres does not start.
+    pub fn of(install: &PgInstall, options: InitOptions) -> Result<Scene> {
         let mut conf = Workload::CONF.map(str::to_owned).to_vec();
         conf.extend(options.conf);
         let options = InitOptions {
@@ -43,8 +51,8 @@ impl Scene {
             ..options
         };
         Ok(Scene {
-            primary: Cluster::init(&install, &options)?,
-            install,
+            primary: Cluster::init(install, &options)?,
+            install: install.clone(),
             home: tempfile::tempdir()?,
         })
     }
@@ -131,6 +139,46 @@ impl Scene {
         self.primary.archived_through(*last)?;
         timeline.wait_for(*last, crate::PATIENCE)?;
         must_equal(&self.recovery(backup.clone())?, timeline, points)
+    }
+
+    /// Checks out a point, starts stock Postgres on that, and compares what it holds with what stock recovery of
+    /// `backup` to that point holds. The clone replays nothing when it starts, and prepared transactions can be
+    /// committed there.
+    ///
+    /// # Errors
+    /// If anything differs or fails.
+    pub fn clone_must_equal_stock(
+        &self,
+        store: &Store,
+        timeline: &Timeline,
+        backup: &BackupSource,
+        point: Lsn,
+    ) -> Result<()> {
+        let job = CheckoutJob {
+            dir: self.path(&format!("clone-{:X}", point.get())),
+            lsn: Some(point),
+            keep_config: false,
+            tablespace_mapping: Vec::new(),
+            port: None,
+        };
+        let done = checkout(store, timeline, &job, &mut |_| {}, &crate::logger())?;
+        let clone = Cluster::open(&self.install, &job.dir, &["autovacuum=off"])?;
+        let log = clone.log_text();
+        ensure!(log.contains("database system was shut down at"), "{log}");
+        for phrase in ["redo", "recovery", "WARNING", "ERROR", "PANIC"] {
+            ensure!(!log.contains(phrase), "the log speaks of {phrase}:\n{log}");
+        }
+        let held = Contents::read(clone.address())?;
+        ensure!(held.prepared.len() as u64 == done.prepared && done.prepared >= 2);
+        let stock = self.recovery(backup.clone())?.open(point)?;
+        Contents::read(stock.address())?.must_equal(&held)?;
+        let mut client = clone.client(Workload::DATABASE)?;
+        let rows = client.query("SELECT gid FROM pg_prepared_xacts", &[])?;
+        for gid in rows.iter().map(|row| row.get::<_, String>(0)) {
+            client.batch_execute(&format!("COMMIT PREPARED '{gid}'"))?;
+        }
+        client.batch_execute("CHECKPOINT")?;
+        Ok(())
     }
 }
 

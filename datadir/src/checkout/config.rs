@@ -23,6 +23,9 @@ const MAX_SOCKET_PATH: usize = 107;
 /// What the server appends to the directory: `/.s.PGSQL.65535`.
 const SOCKET_NAME: usize = 15;
 
+/// Replication origins that a server can have by default, and so many a clone may make besides.
+const DEFAULT_ORIGINS: usize = 10;
+
 const MINIMAL_CONF: &[u8] =
     b"# The primary's file was not imported; these are Postgres's defaults.\n";
 
@@ -41,6 +44,8 @@ pub(crate) struct CloneSettings<'a> {
     pub(crate) parameters: &'a ParameterChange,
     /// What the server calls itself in the process list.
     pub(crate) cluster_name: &'a str,
+    /// Replication origins that the server finds when it starts.
+    pub(crate) origins: usize,
     /// Bytes of the data directory's path.
     pub(crate) path_length: usize,
     /// Keep the preload libraries.
@@ -125,6 +130,19 @@ impl CloneSettings<'_> {
             settings.push(("archive_library", String::new()));
         } else {
             settings.push(("stats_temp_directory", "pg_stat_tmp".to_owned()));
+        }
+        if self.version >= PgVersion::V18 {
+            // Another machine's kernel, or another build, may refuse the others.
+            settings.push(("io_method", "worker".to_owned()));
+        }
+        if self.origins > DEFAULT_ORIGINS {
+            // Where the primary's file was not imported the default is too few, and the server would not start
+            // (`StartupReplicationOrigin`, replication/logical/origin.c).
+            let name = match self.version {
+                PgVersion::V18 => "max_active_replication_origins",
+                _ => "max_replication_slots",
+            };
+            settings.push((name, (self.origins + DEFAULT_ORIGINS).to_string()));
         }
         if self.version >= PgVersion::V17 {
             settings.push(("synchronized_standby_slots", String::new()));
@@ -217,6 +235,7 @@ mod tests {
             version: PgVersion::V15,
             parameters,
             cluster_name: "it's",
+            origins: 0,
             path_length: 20,
             keep_preload: false,
             port: Some(5555),
@@ -304,6 +323,25 @@ mod tests {
             block.contains("unix_socket_directories = ''"),
             "the path is too long"
         );
+    }
+
+    #[test]
+    fn there_is_room_for_the_replication_origins_of_the_primary() {
+        let parameters = parameters();
+        let with = |version, origins| {
+            CloneSettings {
+                version,
+                origins,
+                ..settings(&parameters)
+            }
+            .block()
+        };
+        let few = with(PgVersion::V18, 10);
+        assert!(!few.contains("origins") && few.contains("io_method = 'worker'"));
+        assert!(with(PgVersion::V18, 11).contains("max_active_replication_origins = '21'"));
+        let older = with(PgVersion::V17, 11);
+        assert!(older.contains("max_replication_slots = '21'"));
+        assert!(!older.contains("io_method"));
     }
 
     #[test]

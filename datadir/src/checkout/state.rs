@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use walrecord::{GLOBAL_TABLESPACE, PAGE_SIZE, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage};
+use walrecord::{GLOBAL_TABLESPACE, Lsn, PAGE_SIZE, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage};
 
 use super::Job;
 use super::config::{CloneSettings, config_files};
@@ -90,15 +90,17 @@ impl Job<'_> {
             let name = two_phase_name(*xid, self.next_full_xid, self.imported.version);
             tree.write_file(&name, &two_phase_file(state))?;
         }
-        let origins = self
-            .source
-            .origins()
-            .map_err(CheckoutError::source("replication origins"))?;
+        let origins = self.origins()?;
         if !origins.is_empty() {
             let name = "pg_logical/replorigin_checkpoint";
             tree.write_file(name, &origins_file(&origins))?;
         }
         Ok(self.prepared.len() as u64)
+    }
+
+    fn origins(&self) -> Result<Vec<(u16, Lsn)>, CheckoutError> {
+        let origins = self.source.origins();
+        origins.map_err(CheckoutError::source("replication origins"))
     }
 
     /// Writes the configuration files for a server in `dir`.
@@ -112,6 +114,7 @@ impl Job<'_> {
             version: self.imported.version,
             parameters: &self.control.parameters,
             cluster_name: &format!("checkout at {}", self.control.lsn),
+            origins: self.origins()?.len(),
             path_length: absolute.as_os_str().len(),
             keep_preload: self.options.keep_preload,
             port: self.options.port,

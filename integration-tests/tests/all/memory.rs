@@ -3,7 +3,6 @@
 use anyhow::{Result, ensure};
 use integration_tests::{Daemon, SLOT, wait_for};
 use stockpg::{Cluster, InitOptions, PgInstall};
-use walrecord::PgVersion;
 
 const MB: u64 = 1 << 20;
 
@@ -30,7 +29,7 @@ const BOUND_MB: u64 = SETTING_MB * (3 + 1 + 3 + 1) + REST_MB;
     reason = "the figures belong to the test's output"
 )]
 fn import_and_ingest_of_many_times_the_bound_stay_below_it() -> Result<()> {
-    let install = PgInstall::find(PgVersion::V15)?;
+    let install = PgInstall::tested()?;
     let options = InitOptions {
         conf: vec!["max_wal_size = 1GB".to_owned()],
         ..InitOptions::default()

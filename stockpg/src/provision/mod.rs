@@ -20,6 +20,9 @@ use crate::ServerUser;
 /// Programs without which a directory is no candidate.
 const NEEDED: [&str; 3] = ["postgres", "initdb", "pg_ctl"];
 
+/// The variable that names the major version that tests run on.
+const TESTED: &str = "ZENITH_TEST_MAJOR";
+
 /// An installed Postgres.
 #[derive(Debug, Clone)]
 pub struct PgInstall {
@@ -32,6 +35,19 @@ pub struct PgInstall {
 }
 
 impl PgInstall {
+    /// Finds the major version that tests are to run on: the one that the environment variable
+    /// `ZENITH_TEST_MAJOR` names, else 15.
+    ///
+    /// # Errors
+    /// As [`PgInstall::find`], or if the variable names no supported version.
+    pub fn tested() -> Result<PgInstall> {
+        let version = match std::env::var(TESTED) {
+            Ok(major) => PgVersion::from_major(major.parse().context(TESTED)?).context(TESTED)?,
+            Err(_) => PgVersion::V15,
+        };
+        PgInstall::find(version)
+    }
+
     /// Finds this major version, and fetches it if it is nowhere.
     ///
     /// Safe to call from many processes at once: one fetches, the others wait and find.

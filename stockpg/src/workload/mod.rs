@@ -1,10 +1,11 @@
 //! The workload of the demo and the oracle test: everything that a rebuild must get right, in phases that
 //! can be run in any order, again and again, while something else attaches or reads.
 //!
-//! Contents follow from the seed as far as concurrent clients allow. All indexes are B-trees.
+//! Contents follow from the seed as far as concurrent clients allow.
 
 mod bulk;
 mod ddl;
+mod indexes;
 mod maintenance;
 mod oltp;
 mod storage;
@@ -59,7 +60,7 @@ pub struct Workload {
 
 /// The phases in an order that suits a first run. Prepared transactions come last, because those left open
 /// hold back what VACUUM may remove.
-const PHASES: [Phase; 20] = [
+const PHASES: [Phase; 27] = [
     Phase {
         name: "bulk load",
         run: bulk::load,
@@ -75,6 +76,34 @@ const PHASES: [Phase; 20] = [
     Phase {
         name: "b-tree churn",
         run: bulk::churn_btrees,
+    },
+    Phase {
+        name: "hash indexes",
+        run: indexes::hash,
+    },
+    Phase {
+        name: "gin indexes",
+        run: indexes::gin,
+    },
+    Phase {
+        name: "gist indexes",
+        run: indexes::gist,
+    },
+    Phase {
+        name: "sp-gist indexes",
+        run: indexes::spgist,
+    },
+    Phase {
+        name: "brin indexes",
+        run: indexes::brin,
+    },
+    Phase {
+        name: "generic wal",
+        run: indexes::generic,
+    },
+    Phase {
+        name: "unlogged indexes",
+        run: indexes::unlogged,
     },
     Phase {
         name: "toast",

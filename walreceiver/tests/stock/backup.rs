@@ -9,12 +9,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use walreceiver::{
     ArchiveKind, BackupError, BackupOptions, BaseBackup, ConnectionError, Manifest, Tee,
 };
-use walrecord::PgVersion;
 
-use crate::support::server::Server;
+use crate::support::server::{Server, version};
 
 fn start(server: &Server, options: &BackupOptions) -> BaseBackup {
-    BaseBackup::start(server.connect(), PgVersion::V15, options).unwrap()
+    BaseBackup::start(server.connect(), version(), options).unwrap()
 }
 
 /// Names and sizes of the regular files in a tar stream.

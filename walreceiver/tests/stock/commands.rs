@@ -4,10 +4,9 @@ use walreceiver::{
     AttachError, ConnectFailure, Connection, Persistence, Primary, SlotName, SqlState,
     WalReservation,
 };
-use walrecord::PgVersion;
 
 use crate::support::no_log;
-use crate::support::server::{Server, Setup};
+use crate::support::server::{Server, Setup, version};
 
 fn slot(name: &str) -> SlotName {
     name.parse().unwrap()
@@ -17,7 +16,7 @@ fn slot(name: &str) -> SlotName {
 fn a_server_describes_itself() {
     let server = Server::start();
     let primary = Primary::check(&mut server.connect()).unwrap();
-    assert_eq!(primary.version, PgVersion::V15);
+    assert_eq!(primary.version, version());
     assert_eq!(primary.segment_size, 1 << 20);
     assert_eq!(primary.identity.timeline, 1);
     assert!(!primary.in_recovery && !primary.data_checksums && !primary.wal_log_hints);

@@ -5,7 +5,7 @@ use walreceiver::{
 };
 
 use crate::support::no_log;
-use crate::support::server::{Server, Setup};
+use crate::support::server::{Server, Setup, version};
 
 const ROLES: &str = "
     SET password_encryption = 'scram-sha-256';
@@ -57,7 +57,7 @@ fn every_supported_method_lets_the_right_password_in_and_no_other() {
             connection
                 .parameter("server_version")
                 .unwrap()
-                .starts_with("15.")
+                .starts_with(&format!("{}.", version()))
         );
 
         let wrong = server.conninfo(&format!("user={user} password=lion"));

@@ -9,10 +9,10 @@ use walreceiver::{
     Control, FollowError, FollowOptions, Peer, Persistence, ReceiverStatus, SinkError, SlotName,
     StreamEnd, StreamOptions, SystemTiming, WalReservation, follow, stream,
 };
-use walrecord::{Lsn, PgVersion};
+use walrecord::Lsn;
 
 use crate::support::no_log;
-use crate::support::server::{Server, Setup};
+use crate::support::server::{Server, Setup, version};
 use crate::support::sink::{Memory, PATIENCE};
 
 const SEGMENT: u32 = 1 << 20;
@@ -63,7 +63,7 @@ pub(super) fn options(server: &Server, more: &str) -> FollowOptions {
     let identity = server.connect().identify_system().unwrap();
     FollowOptions::new(
         server.conninfo(more),
-        Peer::Postgres(PgVersion::V15),
+        Peer::Postgres(version()),
         identity.system_identifier,
     )
 }

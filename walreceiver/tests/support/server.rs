@@ -1,4 +1,4 @@
-//! A throw-away stock PostgreSQL 15, run as an unprivileged user if we are root.
+//! A throw-away stock PostgreSQL, run as an unprivileged user if we are root.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -53,8 +53,7 @@ impl Server {
         let server = Server::create(|data| {
             fs::create_dir(data).unwrap();
             let options = BackupOptions::default();
-            let mut backup =
-                BaseBackup::start(primary.connect(), PgVersion::V15, &options).unwrap();
+            let mut backup = BaseBackup::start(primary.connect(), version(), &options).unwrap();
             while let Some(archive) = backup.next_archive().unwrap() {
                 tar::Archive::new(archive).unpack(data).unwrap();
             }
@@ -224,12 +223,15 @@ fn template() -> &'static Path {
         if !kept.exists() {
             let directory = private_directory();
             let data = directory.path().join("data");
-            let output = as_account("initdb")
+            let mut initdb = as_account("initdb");
+            if self::version() >= PgVersion::V18 {
+                initdb.arg("--no-data-checksums");
+            }
+            initdb
                 .args(["-U", "postgres", "-A", "trust", "--no-sync"])
                 .args(["--wal-segsize=1", "-D"])
-                .arg(&data)
-                .output();
-            succeed(&output.unwrap());
+                .arg(&data);
+            succeed(&initdb.output().unwrap());
             // Appears whole or not at all; another run may have been faster.
             let unfinished = kept.with_extension(std::process::id().to_string());
             copy_tree(&data, &unfinished);
@@ -296,22 +298,31 @@ fn as_account(program: &str) -> Command {
     command
 }
 
-/// Where Postgres 15 is: a variable, the search path, the distribution's place.
+/// The major version that these tests run on: that of the variable `ZENITH_TEST_MAJOR`, else 15.
+pub(crate) fn version() -> PgVersion {
+    let major = std::env::var("ZENITH_TEST_MAJOR");
+    let major = major.map_or(15, |major| major.parse().unwrap());
+    PgVersion::from_major(major).unwrap()
+}
+
+/// Where Postgres is: a variable, the search path, the distribution's place.
 pub(crate) fn binaries() -> PathBuf {
-    if let Some(directory) = std::env::var_os("ZENITH_PG_15_BIN") {
+    let version = version();
+    if let Some(directory) = std::env::var_os(format!("ZENITH_PG_{version}_BIN")) {
         return PathBuf::from(directory);
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_15 = |directory: &PathBuf| {
+    let major = format!(" {version}.");
+    let is_version = |directory: &PathBuf| {
         let output = Command::new(directory.join("postgres"))
             .arg("--version")
             .output();
-        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(" 15."))
+        output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains(&major))
     };
     std::env::split_paths(&path)
         .filter(|directory| directory.join("postgres").exists())
-        .find(is_15)
-        .unwrap_or_else(|| PathBuf::from("/usr/lib/postgresql/15/bin"))
+        .find(is_version)
+        .unwrap_or_else(|| PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")))
 }
 
 fn succeed(output: &Output) {
