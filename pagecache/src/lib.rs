@@ -73,7 +73,8 @@ pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;
 pub use timeline::{
-    ForkSize, ImportParams, ImportWriter, Progress, ReadStats, Snapshot, Timeline, TimelineInfo,
-    TimelineSizes, WaitError,
+    EndedTransaction, Finding, ForkSize, ImportParams, ImportWriter, PageVersion, PageVersionKind,
+    Progress, ReadStats, Snapshot, TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes,
+    Verified, VerifyStage, VerifyWatch, VersionOrigin, WaitError,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

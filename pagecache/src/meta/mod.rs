@@ -1,6 +1,7 @@
 //! Metadata values: what the store versions besides pages. Each value is complete (no deltas) and
-//! has a fixed little-endian form, described in `docs/format-metadata.md`.
+//! has a little-endian form, described in `docs/format-metadata.md`.
 
+mod commit_times;
 mod control;
 mod directory;
 mod fork;
@@ -8,6 +9,7 @@ mod fork;
 mod tests;
 mod values;
 
+pub(crate) use commit_times::{CommitTimes, CommitTimesWriter, NO_TIME, TransactionEnd};
 pub use control::ControlState;
 pub(crate) use directory::{CopySource, DirectoryState};
 pub(crate) use fork::ForkState;

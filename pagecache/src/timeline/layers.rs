@@ -7,8 +7,7 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::EntryKind;
-use crate::layer::Layer;
+use crate::layer::{EntryKind, Layer, LayerId};
 use crate::open::{OpenBody, OpenLayer};
 
 /// An open or frozen layer: an index over WAL on disk.
@@ -58,6 +57,8 @@ pub(crate) struct Found<'a> {
     pub(crate) lsn: Lsn,
     pub(crate) kind: EntryKind,
     pub(crate) body: FoundBody<'a>,
+    /// The layer file that has it; none if it is in memory.
+    pub(crate) layer: Option<LayerId>,
 }
 
 /// Where the version's bytes are.
@@ -97,6 +98,7 @@ impl LayerSet {
                         OpenBody::Record { start } => FoundBody::Record(start),
                         OpenBody::Value(bytes) => FoundBody::Bytes(bytes),
                     },
+                    layer: None,
                 });
                 flow
             });
@@ -114,6 +116,7 @@ impl LayerSet {
                     lsn: entry.lsn,
                     kind: entry.kind,
                     body: FoundBody::Bytes(entry.value),
+                    layer: Some(layer.id()),
                 });
                 flow
             })?;

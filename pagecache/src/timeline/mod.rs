@@ -1,7 +1,9 @@
 //! One line of history: takes WAL in, keeps every version, gives pages at any LSN.
 
+mod commit_times;
 mod directories;
 mod flush;
+mod history;
 mod import;
 mod import_dir;
 mod indexer;
@@ -17,6 +19,8 @@ mod settings;
 mod shared;
 mod slru_order;
 mod snapshot;
+mod verify;
+mod versions;
 mod wal_window;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,11 +29,15 @@ use std::time::Duration;
 
 use walrecord::{Boundary, Lsn, PgTimelineId, PgVersion, TenantId, TimelineId};
 
+pub use commit_times::{EndedTransaction, TimeError, TimeTarget};
+pub use history::{PageVersion, PageVersionKind};
 pub use import::{ImportParams, ImportWriter};
 pub(crate) use open::{Surroundings, open};
 pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
 pub use snapshot::{ForkSize, Snapshot};
+pub use verify::{Finding, Verified, VerifyStage, VerifyWatch};
+pub use versions::VersionOrigin;
 
 use crate::error::{ReadError, StoreError};
 use shared::Shared;

@@ -8,6 +8,8 @@
 mod faults;
 mod history;
 mod model;
+mod times;
+mod verify;
 mod wal;
 mod world;
 

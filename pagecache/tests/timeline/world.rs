@@ -295,6 +295,9 @@ impl World {
             self.check_at(&timeline, lsn.max(self.import.1))?;
         }
         self.check_at(&timeline, self.history.end())?;
+        self.check_times(&timeline, rng)?;
+        self.check_page_history(&timeline, rng)?;
+        crate::verify::must_be_sound(&timeline)?;
         self.check_segments(disk)?;
         store.close();
         drop(store);
