@@ -10,7 +10,10 @@ use std::sync::Arc;
 use walrecord::{Lsn, WAL_PAGE_SIZE};
 
 use crate::manifest::HistoryEntry;
-use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
+use crate::meta::{
+    CommitTimes, CommitTimesWriter, ControlState, DirectoryState, FileValue, ForkState, Tombstoned,
+    TransactionEnd,
+};
 use crate::storage::{SimulatedDisk, Storage, create_dirs_durably};
 use crate::{KEY_SIZE, Key, Manifest, ManifestFile, TenantManifest, WalStore};
 
@@ -19,6 +22,7 @@ pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this crate.
 pub const TARGETS: &[Target] = &[
+    ("commit_times", commit_times),
     ("key", key),
     ("layer", layer),
     ("manifest", manifest),
@@ -67,6 +71,25 @@ pub fn key(input: &[u8]) {
         assert_eq!(key.to_bytes(), *bytes);
         let _ = (key.decode(), key.as_page(), format!("{key:?}"));
     }
+}
+
+/// A run of commits and aborts: what is read is written and read again unchanged.
+pub fn commit_times(input: &[u8]) {
+    let Ok(times) = CommitTimes::decode(input) else {
+        return;
+    };
+    let read = |times: &CommitTimes<'_>| -> Vec<TransactionEnd> {
+        times.entries().map_while(Result::ok).collect()
+    };
+    let ends = read(&times);
+    let Some((first, others)) = ends.split_first() else {
+        return;
+    };
+    let mut writer = CommitTimesWriter::new(times.before, *first);
+    others.iter().for_each(|end| writer.push(*end));
+    let again = CommitTimes::decode(writer.bytes()).expect("what was written");
+    assert_eq!(again.before, times.before);
+    assert_eq!(read(&again), ends);
 }
 
 /// A metadata value of every kind: what is read is written and read again unchanged.

@@ -10,8 +10,8 @@ use std::hash::{Hash, Hasher};
 use std::ops::Range;
 
 use walrecord::{
-    BlockTag, ForkNumber, Oid, PageKey, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
-    Xid,
+    BlockTag, ForkNumber, Lsn, Oid, PageKey, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind,
+    SlruPage, Xid,
 };
 
 /// Bytes of a key in a file.
@@ -67,6 +67,8 @@ pub enum KeyKind {
     Origin(u16),
     /// A configuration file, by a small number.
     File(u32),
+    /// When transactions ended, in WAL whose positions have this upper half.
+    CommitTimes(u32),
     /// Nothing: the bound above every key, which only the ends of ranges carry.
     Bound,
 }
@@ -82,7 +84,8 @@ const TWO_PHASE: u8 = 8;
 const CONTROL: u8 = 9;
 const ORIGIN: u8 = 10;
 const FILE: u8 = 11;
-const BOUND: u8 = 12;
+const COMMIT_TIMES: u8 = 12;
+const BOUND: u8 = 13;
 
 /// The first kind of metadata; everything below is a page.
 const FIRST_METADATA: u8 = RELATION;
@@ -167,6 +170,11 @@ impl Key {
     /// The key of a configuration file; who stores it chooses the number.
     pub const fn file(index: u32) -> Key {
         Key::of(FILE, 0, 0, index)
+    }
+
+    /// The key of the times of the commits and aborts whose records end in the 4 GiB of WAL around `lsn`.
+    pub const fn commit_times(lsn: Lsn) -> Key {
+        Key::of(COMMIT_TIMES, 0, 0, (lsn.get() >> 32) as u32)
     }
 
     const fn of(kind: u8, spc: u32, db: u32, item: u32) -> Key {
@@ -284,6 +292,7 @@ impl Key {
             CONTROL => KeyKind::Control,
             ORIGIN => KeyKind::Origin(u16::try_from(self.item).map_err(|_| error)?),
             FILE => KeyKind::File(self.item),
+            COMMIT_TIMES => KeyKind::CommitTimes(self.item),
             BOUND => KeyKind::Bound,
             _ => return Err(error),
         };
@@ -411,6 +420,11 @@ impl Key {
         Key::kind_range(FILE)
     }
 
+    /// All times of commits and aborts.
+    pub const fn all_commit_times() -> Range<Key> {
+        Key::kind_range(COMMIT_TIMES)
+    }
+
     /// Every page.
     pub const fn all_pages() -> Range<Key> {
         Key::of(BLOCK, 0, 0, 0)..Key::of(FIRST_METADATA, 0, 0, 0)
@@ -483,6 +497,7 @@ impl From<KeyKind> for Key {
             KeyKind::Control => Key::control(),
             KeyKind::Origin(origin) => Key::origin(origin),
             KeyKind::File(index) => Key::file(index),
+            KeyKind::CommitTimes(high) => Key::of(COMMIT_TIMES, 0, 0, high),
             KeyKind::Bound => Key::all().end,
         }
     }
@@ -533,6 +548,7 @@ impl fmt::Display for Key {
             KeyKind::Control => f.write_str("control file"),
             KeyKind::Origin(origin) => write!(f, "replication origin {origin}"),
             KeyKind::File(index) => write!(f, "file {index}"),
+            KeyKind::CommitTimes(high) => write!(f, "commit times {high:X}/"),
             KeyKind::Bound => f.write_str("end of keys"),
         }
     }

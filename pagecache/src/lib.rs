@@ -73,7 +73,9 @@ pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;
 pub use timeline::{
-    CompactionReport, ForkSize, GcReport, ImportParams, ImportWriter, NewBranch, Progress,
-    ReadStats, Snapshot, Timeline, TimelineInfo, TimelineSizes, WaitError,
+    CompactionReport, EndedTransaction, Finding, ForkSize, GcReport, ImportParams, ImportWriter,
+    NewBranch, PageVersion, PageVersionKind, Progress, ReadStats, Snapshot, TimeError, TimeTarget,
+    Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage, VerifyWatch, VersionOrigin,
+    WaitError,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -162,6 +162,8 @@ pub enum MetaEffect<'a> {
     },
     /// A transaction committed or aborted.
     TransactionEnd {
+        /// Which; of a prepared one the one that ended, not the one that ended it. 0 if it had no id.
+        xid: Xid,
         /// Whether it committed.
         committed: bool,
         /// When, by the primary's clock. Not monotone in LSN.

@@ -39,6 +39,7 @@ fn samples() -> Vec<Key> {
     keys.push(Key::control());
     keys.extend([Key::origin(1), Key::origin(u16::MAX)]);
     keys.extend([Key::file(0), Key::file(u32::MAX)]);
+    keys.extend([Key::commit_times(Lsn::INVALID), Key::commit_times(Lsn::MAX)]);
     keys
 }
 
@@ -86,7 +87,7 @@ fn ranges_hold_what_they_name_and_nothing_else() {
         rel: u32::MAX,
     };
     type Claim = (Range<Key>, fn(KeyKind) -> bool);
-    let claims: [Claim; 12] = [
+    let claims: [Claim; 13] = [
         (
             Key::relation_blocks(REL, ForkNumber::Init),
             |k| matches!(k, KeyKind::Page(PageKey::Block(t)) if t.rel == REL && t.fork == ForkNumber::Init),
@@ -121,6 +122,9 @@ fn ranges_hold_what_they_name_and_nothing_else() {
         ),
         (Key::all_pages(), |k| matches!(k, KeyKind::Page(_))),
         (Key::all_files(), |k| matches!(k, KeyKind::File(_))),
+        (Key::all_commit_times(), |k| {
+            matches!(k, KeyKind::CommitTimes(_))
+        }),
         (Key::all(), |_| true),
     ];
     for (number, (range, holds)) in claims.into_iter().enumerate() {

@@ -25,4 +25,5 @@ pub use error::{Damage, LayerError};
 pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary, RunId};
 pub use reader::Layer;
 pub use scan::Scan;
+pub(crate) use verify::LayerFinding;
 pub use writer::LayerWriter;

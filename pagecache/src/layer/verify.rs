@@ -1,5 +1,7 @@
 //! Checks everything in a layer file: every checksum, every structure, and that they agree.
 
+use std::cell::Cell;
+
 use walrecord::Lsn;
 
 use super::block::DataBlock;
@@ -8,6 +10,7 @@ use super::format::{Position, bytes_at};
 use super::index::{Index, IndexEntry};
 use super::reader::Caching;
 use super::{Damage, Layer, LayerError};
+use crate::key::Key;
 
 /// Bytes read at once for the checksum of the file.
 const READ_SIZE: u64 = 1 << 20;
@@ -21,8 +24,44 @@ struct Seen {
     max_lsn: Lsn,
     first: Option<Position>,
     last: Option<Position>,
-    /// Where the last block ended.
-    end: u64,
+    /// Where the last block ended; none if it could not be read.
+    end: Option<u64>,
+    /// Every block could be read.
+    is_whole: bool,
+}
+
+impl Default for Seen {
+    fn default() -> Seen {
+        Seen {
+            entries: 0,
+            keys: 0,
+            blocks: 0,
+            min_lsn: Lsn::MAX,
+            max_lsn: Lsn::INVALID,
+            first: None,
+            last: None,
+            end: Some(HEADER_SIZE as u64),
+            is_whole: true,
+        }
+    }
+}
+
+impl Seen {
+    /// Takes note of a block, or many, that could not be read.
+    fn skip(&mut self) {
+        self.last = None;
+        self.end = None;
+        self.is_whole = false;
+    }
+}
+
+/// Something wrong with a layer file.
+#[derive(Debug)]
+pub(crate) struct LayerFinding {
+    /// What, and where in the file.
+    pub(crate) error: LayerError,
+    /// The first key of the block that it is about, if it is about one.
+    pub(crate) from_key: Option<Key>,
 }
 
 impl Layer {
@@ -32,42 +71,75 @@ impl Layer {
     /// # Errors
     /// The first thing that is wrong.
     pub fn verify(&self) -> Result<(), LayerError> {
-        let header = bytes_at(&self.file.read(0, HEADER_SIZE)?, 0);
-        check_header(&header, self.footer.kind).map_err(|damage| self.file.damaged(0, damage))?;
-        self.verify_body()?;
-        let mut seen = Seen {
-            entries: 0,
-            keys: 0,
-            blocks: 0,
-            min_lsn: Lsn::MAX,
-            max_lsn: Lsn::INVALID,
-            first: None,
-            last: None,
-            end: HEADER_SIZE as u64,
+        let mut first = None;
+        self.examine(&mut |finding| {
+            first.get_or_insert(finding.error);
+        });
+        first.map_or(Ok(()), Err)
+    }
+
+    /// Checks everything as [`Layer::verify`] does, goes on behind what is wrong, and reports each thing.
+    pub(crate) fn examine(&self, report: &mut dyn FnMut(LayerFinding)) {
+        let sound = Cell::new(true);
+        let mut report = |error, from_key| {
+            sound.set(false);
+            report(LayerFinding { error, from_key });
         };
+        if let Err(error) = self.verify_header() {
+            report(error, None);
+        }
+        let mut seen = Seen::default();
         let mut index_end = self.footer.index_offset;
         for top in 0..self.top().len() {
             let entry = self.top().entry(top);
-            self.expect(
+            let in_place = self.expect(
                 index_end,
                 "offset of an index block",
                 index_end,
                 entry.offset,
-            )?;
+            );
             index_end = entry.end();
-            let payload = self.index(top, Caching::Pass)?;
+            let index = in_place.and_then(|()| self.index(top, Caching::Pass));
+            let payload = match index {
+                Ok(payload) => payload,
+                Err(error) => {
+                    report(error, Some(entry.first.key));
+                    seen.skip();
+                    continue;
+                }
+            };
             let index = Index::trusted(&payload);
             for number in 0..index.len() {
-                self.verify_data(&index.entry(number), &mut seen)?;
+                let entry = index.entry(number);
+                if let Err(error) = self.verify_data(&entry, &mut seen) {
+                    report(error, Some(entry.first.key));
+                    seen.skip();
+                }
             }
         }
-        self.expect(
-            index_end,
-            "end of the index",
-            self.footer.top_offset,
-            index_end,
-        )?;
-        self.verify_totals(&seen)
+        // Of blocks that could not be read the totals say nothing.
+        if seen.is_whole {
+            let ends = self.expect(
+                index_end,
+                "end of the index",
+                self.footer.top_offset,
+                index_end,
+            );
+            if let Err(error) = ends.and_then(|()| self.verify_totals(&seen)) {
+                report(error, None);
+            }
+        }
+        // It covers what is reported already, and cannot tell where the damage is.
+        if sound.get()
+            && let Err(error) = self.verify_body()
+        {
+            report(error, None);
+        }
+    }
+
+    fn verify_header(&self) -> Result<(), LayerError> {
+        let header = bytes_at(&self.file.read(0, HEADER_SIZE)?, 0);
+        check_header(&header, self.footer.kind).map_err(|damage| self.file.damaged(0, damage))
     }
 
     fn verify_body(&self) -> Result<(), LayerError> {
@@ -88,7 +160,9 @@ impl Layer {
     }
 
     fn verify_data(&self, entry: &IndexEntry, seen: &mut Seen) -> Result<(), LayerError> {
-        self.expect(seen.end, "offset of a data block", seen.end, entry.offset)?;
+        if let Some(end) = seen.end {
+            self.expect(end, "offset of a data block", end, entry.offset)?;
+        }
         let payload = self.data(entry, Caching::Pass)?;
         let block = DataBlock::trusted(&payload);
         let at = entry.offset;
@@ -97,12 +171,10 @@ impl Layer {
             return Err(self.file.damaged(at, damage));
         }
         let continued = seen.last.is_some_and(|last| last.key == block.first().key);
-        self.expect(
-            at,
-            "block flags",
-            continued.into(),
-            block.continued().into(),
-        )?;
+        if seen.end.is_some() {
+            let found = block.continued().into();
+            self.expect(at, "block flags", continued.into(), found)?;
+        }
         for index in 0..block.key_count() {
             let key = block.key(index);
             if self.filter.as_ref().is_some_and(|f| !f.may_contain(&key)) {
@@ -117,14 +189,15 @@ impl Layer {
         seen.blocks += 1;
         seen.first.get_or_insert(block.first());
         seen.last = Some(block.last());
-        seen.end = entry.end();
+        seen.end = Some(entry.end());
         Ok(())
     }
 
     fn verify_totals(&self, seen: &Seen) -> Result<(), LayerError> {
         let footer = &self.footer;
         let at = self.file.len - FOOTER_SIZE as u64;
-        self.expect(at, "end of the data", footer.index_offset, seen.end)?;
+        let end = seen.end.unwrap_or(footer.index_offset);
+        self.expect(at, "end of the data", footer.index_offset, end)?;
         self.expect(at, "entries", footer.entries, seen.entries)?;
         self.expect(at, "keys", footer.keys, seen.keys)?;
         self.expect(at, "data blocks", footer.data_blocks, seen.blocks)?;

@@ -1,6 +1,7 @@
 //! Metadata values: what the store versions besides pages. Each value is complete (no deltas) and
-//! has a fixed little-endian form, described in `docs/format-metadata.md`.
+//! has a little-endian form, described in `docs/format-metadata.md`.
 
+mod commit_times;
 mod control;
 mod directory;
 mod fork;
@@ -8,6 +9,7 @@ mod fork;
 mod tests;
 mod values;
 
+pub(crate) use commit_times::{CommitTimes, CommitTimesWriter, NO_TIME, TransactionEnd};
 pub use control::ControlState;
 pub(crate) use directory::{CopySource, DirectoryState};
 pub(crate) use fork::ForkState;
@@ -60,6 +62,10 @@ pub(crate) fn is_tombstone(key: &Key, value: &[u8]) -> bool {
         | KeyKind::Tablespace(_)
         | KeyKind::TwoPhase(_)
         | KeyKind::Origin(_) => Tombstoned::decode(value).is_ok_and(|value| value.0.is_none()),
-        KeyKind::Page(_) | KeyKind::Control | KeyKind::File(_) | KeyKind::Bound => false,
+        KeyKind::Page(_)
+        | KeyKind::Control
+        | KeyKind::File(_)
+        | KeyKind::CommitTimes(_)
+        | KeyKind::Bound => false,
     }
 }

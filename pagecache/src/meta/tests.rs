@@ -63,6 +63,22 @@ fn the_documented_examples_are_what_is_written() {
         full_page_writes: true,
     };
     assert_documented(|out| control.encode(out));
+    let first = TransactionEnd {
+        stop: Lsn::new(0x1_0000_0100),
+        end: Lsn::new(0x1_0000_0128),
+        time: 700_000_000_000_000,
+        xid: 717,
+        committed: true,
+    };
+    let mut times = CommitTimesWriter::new(699_999_999_000_000, first);
+    times.push(TransactionEnd {
+        stop: Lsn::new(0x1_0000_0328),
+        end: Lsn::new(0x1_0000_0350),
+        time: first.time - 1500,
+        xid: 716,
+        committed: false,
+    });
+    assert_documented(|out| out.extend_from_slice(times.bytes()));
 }
 
 #[test]
@@ -81,6 +97,7 @@ fn no_damage_panics() {
         let _ = DirectoryState::decode(&bytes);
         let _ = Tombstoned::decode(&bytes);
         let _ = FileValue::decode(&bytes);
+        let _ = CommitTimes::decode(&bytes).map(|times| times.entries().count());
         let _ = ControlState::decode(&bytes).map(|mut control| control.xid_used(3));
     }
 }

@@ -8,6 +8,7 @@ mod arena;
 mod sorted;
 #[cfg(test)]
 mod tests;
+mod times;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,6 +19,7 @@ use walrecord::Lsn;
 
 use crate::key::Key;
 use crate::layer::EntryKind;
+use crate::meta::CommitTimesWriter;
 use arena::{Arena, Handle};
 
 pub use sorted::{OpenEntries, Sorted};
@@ -35,6 +37,8 @@ pub struct OpenLayer {
     /// Every [`MILESTONE`]th entry of the keys that have so many, oldest first.
     milestones: FxHashMap<Key, Vec<Handle>>,
     arena: Arena,
+    /// The newest run of commit times, which still grows.
+    times: Option<CommitTimesWriter>,
 }
 
 /// The entries of one key, linked from the newest to the oldest.
@@ -80,6 +84,7 @@ impl OpenLayer {
             metadata: BTreeMap::new(),
             milestones: FxHashMap::default(),
             arena: Arena::new(start),
+            times: None,
         }
     }
 
@@ -153,6 +158,9 @@ impl OpenLayer {
         upto: Lsn,
         f: &mut dyn FnMut(OpenEntry<'_>) -> ControlFlow<()>,
     ) {
+        if self.visit_times(key, above, upto, f).is_break() {
+            return;
+        }
         let mut next = self.first_candidate(key, upto);
         while let Some(handle) = next {
             let lsn = self.arena.lsn(handle);
@@ -188,11 +196,14 @@ impl OpenLayer {
         }
         if range.start < range.end {
             keys.extend(self.metadata.range(range.clone()).map(|(key, _)| *key));
+            let growing = self.times_key().filter(|key| range.contains(key));
+            keys.extend(growing.filter(|key| !self.metadata.contains_key(key)));
         }
         keys
     }
 
-    /// Everything: keys in order, the versions of each oldest first. For the flush.
+    /// Everything: keys in order, the versions of each oldest first. For the flush, of a layer that is
+    /// frozen: commit times that were not closed are left out.
     pub fn sorted(&self) -> Sorted<'_> {
         Sorted::new(self)
     }
@@ -209,7 +220,7 @@ impl OpenLayer {
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.len() == 0 && self.times.is_none()
     }
 
     /// Bytes of memory that the layer takes, near enough to bound it by.
@@ -224,6 +235,7 @@ impl OpenLayer {
             + self.milestones.capacity() * 8 / 7 * milestone
             + self.arena.len() / MILESTONE as usize * size_of::<Handle>()
             + self.arena.memory()
+            + self.times.as_ref().map_or(0, CommitTimesWriter::memory)
     }
 
     fn chain(&self, key: &Key) -> Chain {

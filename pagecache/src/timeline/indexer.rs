@@ -6,6 +6,7 @@ use std::sync::Arc;
 use slog::{info, warn};
 use walrecord::{EffectContext, Lsn, Record, StreamDecoder, WalError};
 
+use super::commit_times;
 use super::ingest::{Ingest, IngestStart};
 use super::shared::Shared;
 use crate::error::StoreError;
@@ -87,6 +88,8 @@ impl<'a> Indexer<'a> {
         Ok(Indexer {
             shared,
             ingest: Ingest::new(&IngestStart {
+                position: start,
+                newest_time: commit_times::newest(&layers, start)?,
                 context,
                 control,
                 import_stop: shared.import_stop(),

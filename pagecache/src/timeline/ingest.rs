@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use walrecord::rmgr::xlog::ParameterChange;
 use walrecord::{
     BlockNumber, BlockTag, Effect, EffectContext, ForkNumber, Lsn, MetaEffect, PageKey, PageTouch,
-    PgVersion, Record, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
+    PgTime, PgVersion, Record, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 
 use super::directories::DirectoryId;
@@ -16,7 +16,9 @@ use super::slru_order;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
 use crate::layer::EntryKind;
-use crate::meta::{ControlState, CopySource, DirectoryState, ForkState, Tombstoned};
+use crate::meta::{
+    ControlState, CopySource, DirectoryState, ForkState, Tombstoned, TransactionEnd,
+};
 
 /// Fork states kept at hand. Each takes about 100 bytes; past this the map starts anew.
 const MAX_CACHED_FORKS: usize = 200_000;
@@ -32,6 +34,8 @@ pub(crate) struct Batch {
     pub(crate) bytes: Vec<u8>,
     /// Whether hint bits are logged, from where on.
     pub(crate) hints: Vec<(Lsn, bool)>,
+    /// Transactions that ended, each with the largest time of all that ended before.
+    pub(crate) ends: Vec<(PgTime, TransactionEnd)>,
     /// End of the last record.
     pub(crate) end: Lsn,
     /// What comes next reads what is in the batch: it has to be taken now.
@@ -60,24 +64,27 @@ impl Batch {
         self.values.clear();
         self.bytes.clear();
         self.hints.clear();
+        self.ends.clear();
         self.full = false;
     }
 
-    fn mark(&self) -> [usize; 4] {
+    fn mark(&self) -> [usize; 5] {
         [
             self.touches.len(),
             self.values.len(),
             self.bytes.len(),
             self.hints.len(),
+            self.ends.len(),
         ]
     }
 
-    fn back_to(&mut self, mark: [usize; 4]) {
-        let [touches, values, bytes, hints] = mark;
+    fn back_to(&mut self, mark: [usize; 5]) {
+        let [touches, values, bytes, hints, ends] = mark;
         self.touches.truncate(touches);
         self.values.truncate(values);
         self.bytes.truncate(bytes);
         self.hints.truncate(hints);
+        self.ends.truncate(ends);
     }
 
     fn value(&mut self, key: Key, lsn: Lsn, encode: impl FnOnce(&mut Vec<u8>)) {
@@ -108,10 +115,16 @@ pub(crate) struct Ingest {
     /// Forks whose state the record at hand changed.
     dirty: Vec<Key>,
     control_dirty: bool,
+    /// The largest time of a commit or abort so far.
+    newest_time: PgTime,
 }
 
 /// What ingest starts from.
 pub(crate) struct IngestStart {
+    /// End of the last record before.
+    pub(crate) position: Lsn,
+    /// The largest time of a commit or abort up to there.
+    pub(crate) newest_time: PgTime,
     pub(crate) context: EffectContext,
     pub(crate) control: ControlState,
     pub(crate) import_stop: Lsn,
@@ -132,11 +145,15 @@ impl Ingest {
             control: start.control,
             import_stop: start.import_stop,
             checksums: start.checksums,
-            batch: Batch::default(),
+            batch: Batch {
+                end: start.position,
+                ..Batch::default()
+            },
             forks: FxHashMap::default(),
             origins: FxHashMap::default(),
             dirty: Vec::new(),
             control_dirty: false,
+            newest_time: start.newest_time,
         }
     }
 
@@ -559,7 +576,22 @@ impl Ingest {
         let control = &mut self.control;
         match meta {
             MetaEffect::XidUsed { xid } => self.control_dirty |= control.xid_used(xid),
-            MetaEffect::TransactionEnd { time, .. } => control.last_end_time = time,
+            MetaEffect::TransactionEnd {
+                xid,
+                committed,
+                time,
+            } => {
+                control.last_end_time = time;
+                let end = TransactionEnd {
+                    stop: self.batch.end,
+                    end: at.end,
+                    time,
+                    xid,
+                    committed,
+                };
+                self.batch.ends.push((self.newest_time, end));
+                self.newest_time = self.newest_time.max(time);
+            }
             other => {
                 match other {
                     MetaEffect::MultiXactUsed {

@@ -96,6 +96,11 @@ pub(crate) fn open_layer(shared: &Shared, id: LayerId) -> Result<Layer, StoreErr
     open_with(shared, id, &shared.cache)
 }
 
+/// The same file, with nothing of it cached.
+pub(crate) fn open_anew(shared: &Shared, id: LayerId) -> Result<Layer, StoreError> {
+    open_with(shared, id, &Arc::new(BlockCache::new(0)))
+}
+
 fn open_with(shared: &Shared, id: LayerId, cache: &Arc<BlockCache>) -> Result<Layer, StoreError> {
     let path = shared.paths.layer(id);
     let file = shared

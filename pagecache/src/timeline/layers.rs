@@ -9,8 +9,9 @@ use super::ancestor::Ancestor;
 use super::runs::{Run, sort_into_runs};
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, RunId};
+use crate::layer::{EntryKind, Layer, LayerId, RunId};
 use crate::manifest::Rewrite;
+use crate::meta::MetaError;
 use crate::open::{OpenBody, OpenLayer};
 
 /// An open or frozen layer: an index over WAL on disk.
@@ -60,6 +61,8 @@ pub(crate) struct Found<'a> {
     pub(crate) lsn: Lsn,
     pub(crate) kind: EntryKind,
     pub(crate) body: FoundBody<'a>,
+    /// The layer file that has it; none if it is in memory.
+    pub(crate) layer: Option<LayerId>,
 }
 
 /// Where the version's bytes are.
@@ -158,6 +161,21 @@ impl LayerSet {
         upto: Lsn,
         visitor: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
+        let flow = self.visit_own(key, above, upto, visitor)?;
+        match &self.ancestor {
+            Some(ancestor) if flow.is_continue() => ancestor.visit(key, above, upto, visitor),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same of the timeline's own versions only.
+    fn visit_own(
+        &self,
+        key: &Key,
+        above: Lsn,
+        upto: Lsn,
+        visitor: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, StoreError> {
         let mut flow = ControlFlow::Continue(());
         for layer in self.memory() {
             layer.read().visit(key, above, upto, &mut |entry| {
@@ -171,11 +189,12 @@ impl LayerSet {
                         },
                         OpenBody::Value(bytes) => FoundBody::Bytes(bytes),
                     },
+                    layer: None,
                 });
                 flow
             });
             if flow.is_break() {
-                return Ok(());
+                return Ok(flow);
             }
         }
         for run in &self.runs {
@@ -189,18 +208,21 @@ impl LayerSet {
                         lsn: entry.lsn,
                         kind: entry.kind,
                         body: FoundBody::Bytes(entry.value),
+                        layer: Some(layer.id()),
                     });
                     flow
                 })?;
                 if flow.is_break() {
-                    return Ok(());
+                    return Ok(flow);
                 }
             }
         }
-        match &self.ancestor {
-            Some(ancestor) => ancestor.visit(key, above, upto, visitor),
-            None => Ok(()),
-        }
+        Ok(flow)
+    }
+
+    /// What the timeline branches from.
+    pub(crate) fn ancestor(&self) -> Option<&Ancestor> {
+        self.ancestor.as_ref()
     }
 
     /// The newest value of a metadata key with an LSN in `(above, upto]`.
@@ -209,24 +231,28 @@ impl LayerSet {
         key: &Key,
         above: Lsn,
         upto: Lsn,
-        decode: impl Fn(&[u8]) -> Result<T, crate::meta::MetaError>,
+        decode: impl Fn(&[u8]) -> Result<T, MetaError>,
     ) -> Result<Option<(Lsn, T)>, StoreError> {
         let mut found = None;
-        self.visit(key, above, upto, &mut |entry| {
-            if let FoundBody::Bytes(bytes) = entry.body {
-                found = Some((entry.lsn, decode(bytes)));
-            }
-            ControlFlow::Break(())
-        })?;
-        match found {
-            None => Ok(None),
-            Some((lsn, Ok(value))) => Ok(Some((lsn, value))),
-            Some((lsn, Err(source))) => Err(StoreError::Meta {
-                key: format!("{key:?}"),
-                lsn,
-                source,
-            }),
-        }
+        self.visit(key, above, upto, &mut take_value(&mut found, &decode))?;
+        decoded(key, found)
+    }
+
+    /// The same of the timeline's own values only.
+    pub(crate) fn own_value<T>(
+        &self,
+        key: &Key,
+        upto: Lsn,
+        decode: impl Fn(&[u8]) -> Result<T, MetaError>,
+    ) -> Result<Option<(Lsn, T)>, StoreError> {
+        let mut found = None;
+        let _ = self.visit_own(
+            key,
+            Lsn::INVALID,
+            upto,
+            &mut take_value(&mut found, &decode),
+        )?;
+        decoded(key, found)
     }
 
     /// All keys in `range` that have any version at or below `upto`, ascending, each once.
@@ -255,5 +281,33 @@ impl LayerSet {
         keys.sort_unstable();
         keys.dedup();
         Ok(keys)
+    }
+}
+
+/// A visitor that takes the first value it sees.
+fn take_value<T>(
+    found: &mut Option<(Lsn, Result<T, MetaError>)>,
+    decode: &impl Fn(&[u8]) -> Result<T, MetaError>,
+) -> impl FnMut(Found<'_>) -> ControlFlow<()> {
+    |entry| {
+        if let FoundBody::Bytes(bytes) = entry.body {
+            *found = Some((entry.lsn, decode(bytes)));
+        }
+        ControlFlow::Break(())
+    }
+}
+
+fn decoded<T>(
+    key: &Key,
+    found: Option<(Lsn, Result<T, MetaError>)>,
+) -> Result<Option<(Lsn, T)>, StoreError> {
+    match found {
+        None => Ok(None),
+        Some((lsn, Ok(value))) => Ok(Some((lsn, value))),
+        Some((lsn, Err(source))) => Err(StoreError::Meta {
+            key: format!("{key:?}"),
+            lsn,
+            source,
+        }),
     }
 }

@@ -3,10 +3,12 @@
 mod ancestor;
 mod branch;
 mod chain_bound;
+mod commit_times;
 mod compact;
 mod directories;
 mod flush;
 mod gc;
+mod history;
 mod import;
 mod indexer;
 mod ingest;
@@ -24,6 +26,8 @@ mod shared;
 mod slru_order;
 mod snapshot;
 mod timeline_dir;
+mod verify;
+mod versions;
 mod wal_window;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,14 +38,18 @@ use walrecord::{Boundary, Lsn, PgTimelineId, PgVersion, TenantId, TimelineId};
 
 pub(crate) use ancestor::Ancestor;
 pub use branch::NewBranch;
+pub use commit_times::{EndedTransaction, TimeError, TimeTarget};
 pub use compact::CompactionReport;
 pub use gc::GcReport;
+pub use history::{PageVersion, PageVersionKind};
 pub use import::{ImportParams, ImportWriter};
 pub(crate) use open::{Surroundings, open};
 pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
 pub use snapshot::{ForkSize, Snapshot};
 pub(crate) use timeline_dir::remove_timeline;
+pub use verify::{Finding, Verified, VerifyStage, VerifyWatch};
+pub use versions::VersionOrigin;
 
 use crate::error::{ReadError, StoreError};
 use shared::Shared;

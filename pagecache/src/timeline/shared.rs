@@ -264,6 +264,9 @@ impl Shared {
             for touch in &batch.touches {
                 open.insert_record(touch.key, touch.start, touch.end, touch.kind);
             }
+            for (before, end) in &batch.ends {
+                open.insert_end(*before, *end);
+            }
         }
         for (lsn, hint_bits_logged) in &batch.hints {
             self.change_rules(*lsn, |rules| rules.hint_bits_logged = *hint_bits_logged);
@@ -311,6 +314,7 @@ impl Shared {
         if self.layers().open.read().start() == end {
             return;
         }
+        self.layers().open.write().close_times();
         self.change_layers(|layers| {
             let open = std::mem::replace(&mut layers.open, Arc::new(MemoryLayer::new(end)));
             layers.frozen.insert(0, Frozen { layer: open, end });

@@ -14,14 +14,14 @@ use crate::wal::SEGMENT_SIZE;
 use crate::world::{LIMIT, Outcome, TENANT, World, open, paths};
 
 /// A store with small layers and an imported timeline, whose history is behind the import yet to come.
-struct Scene {
-    disk: SimulatedDisk,
-    store: Store,
-    timeline: Timeline,
-    world: World,
+pub(crate) struct Scene {
+    pub(crate) disk: SimulatedDisk,
+    pub(crate) store: Store,
+    pub(crate) timeline: Timeline,
+    pub(crate) world: World,
 }
 
-const CONFIG: StoreConfig = StoreConfig {
+pub(crate) const CONFIG: StoreConfig = StoreConfig {
     open_layer_memory: 1 << 30,
     open_layer_wal: 1 << 30,
     frozen_memory: 1 << 30,
@@ -33,7 +33,7 @@ const CONFIG: StoreConfig = StoreConfig {
     history_bytes: None,
 };
 
-fn scene(seed: u64) -> Scene {
+pub(crate) fn scene(seed: u64) -> Scene {
     scene_of(History::new(seed, 250), seed)
 }
 
@@ -54,17 +54,17 @@ fn scene_of(history: History, seed: u64) -> Scene {
 
 impl Scene {
     /// Sends the history up to `to`.
-    fn send(&self, to: Lsn) -> Result<(), StoreError> {
+    pub(crate) fn send(&self, to: Lsn) -> Result<(), StoreError> {
         let at = self.timeline.progress().written;
         self.timeline.append(at, self.world.history.wal(at, to))
     }
 
-    fn send_all(&self) {
+    pub(crate) fn send_all(&self) {
         self.send(self.end()).unwrap();
         self.timeline.wait_for(self.end(), LIMIT).unwrap();
     }
 
-    fn end(&self) -> Lsn {
+    pub(crate) fn end(&self) -> Lsn {
         self.world.history.end()
     }
 
@@ -76,7 +76,7 @@ impl Scene {
     }
 
     /// Where the only or last file of a directory is.
-    fn last_file(&self, dir: &Path) -> PathBuf {
+    pub(crate) fn last_file(&self, dir: &Path) -> PathBuf {
         let entries = self.disk.list(dir).unwrap();
         dir.join(&entries.last().unwrap().name)
     }

@@ -3,8 +3,8 @@
 use pagecache::storage::Rng;
 use walrecord::rmgr::xlog::CheckPoint;
 use walrecord::{
-    BlockTag, DecoderOptions, ForkNumber, Lsn, PgTimelineId, PgVersion, RelFileLocator, Rmgr,
-    StreamDecoder,
+    BlockTag, DecoderOptions, ForkNumber, Lsn, PgTime, PgTimelineId, PgVersion, RelFileLocator,
+    Rmgr, RmgrId, StreamDecoder,
 };
 
 use crate::model::{Files, Fork, States};
@@ -29,6 +29,18 @@ pub(crate) struct History {
     pub(crate) starts: Vec<Lsn>,
     /// Postgres timelines behind the first, with where they begin.
     pub(crate) switches: Vec<(PgTimelineId, Lsn)>,
+    /// The commits.
+    pub(crate) commits: Vec<Commit>,
+}
+
+/// A commit in a history.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Commit {
+    /// Where the record before ends.
+    pub(crate) stop: Lsn,
+    pub(crate) end: Lsn,
+    pub(crate) time: PgTime,
+    pub(crate) xid: u32,
 }
 
 impl History {
@@ -58,6 +70,10 @@ impl History {
                 },
             ),
             pushed: start,
+            last_end: start,
+            clock: 700_000_000,
+            clock_rng: Rng::new(seed),
+            commits: Vec::new(),
         };
         let mut states = States::default();
         let mut starts = Vec::new();
@@ -81,6 +97,7 @@ impl History {
             states,
             starts,
             switches,
+            commits: scribe.commits,
         }
     }
 
@@ -117,6 +134,11 @@ struct Scribe {
     xid: u32,
     decoder: StreamDecoder,
     pushed: Lsn,
+    /// Where the last record ends.
+    last_end: Lsn,
+    clock: PgTime,
+    clock_rng: Rng,
+    commits: Vec<Commit>,
 }
 
 impl Scribe {
@@ -128,7 +150,19 @@ impl Scribe {
             .expect("one piece");
         self.pushed = self.writer.end();
         let raw = self.decoder.next_record().expect("sound WAL");
-        self.files.apply(&raw.expect("a whole record"));
+        let raw = raw.expect("a whole record");
+        self.files.apply(&raw);
+        let record = raw.decode().expect("a sound record");
+        let stop = std::mem::replace(&mut self.last_end, record.end);
+        if record.header.rmgr == RmgrId::BuiltIn(Rmgr::Transaction) {
+            let (time, _) = record.main_data.split_first_chunk().expect("a commit");
+            self.commits.push(Commit {
+                stop,
+                end: record.end,
+                time: PgTime::from_le_bytes(*time),
+                xid: record.header.xid,
+            });
+        }
         start
     }
 
@@ -274,14 +308,16 @@ impl Scribe {
     }
 
     fn commit(&mut self, dropped: &[RelFileLocator]) -> NewRecord {
-        let mut main = 700_000_000_i64.to_le_bytes().to_vec();
+        // Clocks are set, and transactions overtake one another: times go back as well.
+        self.clock += self.clock_rng.between(0, 30) as PgTime - 10;
+        let mut main = self.clock.to_le_bytes().to_vec();
         main.extend_from_slice(&(1_u32 << 2).to_le_bytes());
         main.extend_from_slice(&(dropped.len() as u32).to_le_bytes());
         for rel in dropped {
             push_rel(&mut main, *rel);
         }
         self.xid += 1;
-        NewRecord::new(Rmgr::Transaction, 0x80, &main).xid(self.xid)
+        NewRecord::new(Rmgr::Transaction, 0x80, &main).xid(self.xid - 1)
     }
 }
 

@@ -9,6 +9,8 @@
 mod faults;
 mod history;
 mod model;
+mod times;
+mod verify;
 mod wal;
 mod world;
 
@@ -32,7 +34,7 @@ enum Syncs {
 #[test]
 fn what_was_acknowledged_survives_crashes_anywhere_and_pages_are_right_after() {
     let first = setting("PAGECACHE_TIMELINE_SEED", 1);
-    let runs = setting("PAGECACHE_TIMELINE_RUNS", 400);
+    let runs = setting("PAGECACHE_TIMELINE_RUNS", 200);
     let histories = histories();
     for seed in first..first + runs {
         if let Err(problem) = run(seed, &histories, Syncs::Honest) {

@@ -407,6 +407,9 @@ impl World {
             self.check_at(&timeline, lsn)?;
         }
         self.check_at(&timeline, self.history.end())?;
+        self.check_times(&timeline, rng)?;
+        self.check_page_history(&timeline, rng)?;
+        crate::verify::must_be_sound(&timeline)?;
         self.check_segments(disk, timeline.wal_start())?;
         if rng.one_in(2) {
             timeline.gc_below(self.history.end())?;

@@ -93,6 +93,7 @@ fn end_transaction<'a, F>(
         sink(Effect::Meta(MetaEffect::PrepareEnd { xid }));
     }
     sink(Effect::Meta(MetaEffect::TransactionEnd {
+        xid,
         committed,
         time: end.time,
     }));

@@ -251,6 +251,7 @@ fn a_commit_touches_each_status_page_once() {
     let clog = |number| slru(Implicit, SlruKind::Clog, number);
     let ended = |committed| {
         meta(MetaEffect::TransactionEnd {
+            xid: 32_766,
             committed,
             time: 1000,
         })
@@ -329,6 +330,7 @@ fn a_prepared_transaction_ends_under_its_own_id() {
             meta(dropped),
             meta(MetaEffect::PrepareEnd { xid: 40_000 }),
             meta(MetaEffect::TransactionEnd {
+                xid: 40_000,
                 committed: true,
                 time: 1000
             }),

@@ -1,0 +1,284 @@
+//! From a time to the LSN that recovery to that time would stop at, and back.
+//!
+//! Commit times do not ascend with LSNs, but their running maximum does, and that is all that recovery's
+//! test depends on: it stops before the first commit or abort whose time is above the target
+//! (`recoveryStopsBefore`, access/transam/xlogrecovery.c; before 15 in xlog.c). Runs of commits are stored
+//! with the maximum of all before them, so that a bisection over LSNs finds the run.
+
+use walrecord::{Lsn, PgTime, Xid};
+
+use super::Timeline;
+use super::ancestor::Ancestor;
+use super::layers::LayerSet;
+use crate::error::{ReadError, StoreError};
+use crate::key::Key;
+use crate::meta::{CommitTimes, MetaError, NO_TIME, TransactionEnd};
+
+/// Stretches of 4 GiB of WAL without a single commit that a search goes back over.
+const MAX_QUIET: u64 = 1024;
+
+/// WAL behind a change in which the end of its transaction is looked for.
+const XID_HORIZON: u64 = 16 << 20;
+
+/// A commit or abort, prepared transactions' included. (Named as the effect that reports it.)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct EndedTransaction {
+    /// When, by the primary's clock: microseconds since 2000-01-01 00:00:00 UTC.
+    pub time: PgTime,
+    /// The end of its record.
+    pub lsn: Lsn,
+    /// The transaction.
+    pub xid: Xid,
+    /// Whether it committed.
+    pub committed: bool,
+}
+
+/// What a time means as an LSN.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TimeTarget {
+    /// The end of the last record that recovery to the time would apply.
+    pub lsn: Lsn,
+    /// The commit or abort that it would stop before. None: nothing that is known ended after the time, so
+    /// that recovery would wait for more WAL, and the LSN is the last record's as of now.
+    pub stops_before: Option<EndedTransaction>,
+}
+
+/// Why a time means no LSN.
+#[derive(Debug, thiserror::Error)]
+pub enum TimeError {
+    /// It lies before all that is known.
+    #[error(
+        "no LSN is known for that time: times are known from {since} microseconds after 2000 on"
+    )]
+    Before {
+        /// The earliest time that can be asked for.
+        since: PgTime,
+    },
+    /// No transaction has ended since the import.
+    #[error("no LSN is known for any time: no transaction has ended since the import")]
+    Unknown,
+    /// The store failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+impl From<StoreError> for TimeError {
+    fn from(error: StoreError) -> TimeError {
+        TimeError::Read(error.into())
+    }
+}
+
+impl Timeline {
+    /// The LSN at which recovery with `recovery_target_time` (inclusive) would stop; `time` is in
+    /// microseconds since 2000-01-01 00:00:00 UTC.
+    ///
+    /// # Errors
+    /// [`TimeError::Before`] if transactions that ended later are applied in all that is readable, or may be:
+    /// nothing is known of times before the first commit behind the import.
+    pub fn lsn_of_time(&self, time: PgTime) -> Result<TimeTarget, TimeError> {
+        let layers = self.shared.layers();
+        let progress = self.shared.tracker.get();
+        let search = Search {
+            layers: &layers,
+            from: progress.readable_from,
+            to: progress.last_record,
+        };
+        search.first_above(time)
+    }
+
+    /// The last commit or abort whose record ends at or below `lsn`; none if none is known.
+    ///
+    /// # Errors
+    /// If `lsn` is not readable, or the store fails.
+    pub fn time_of_lsn(&self, lsn: Lsn) -> Result<Option<EndedTransaction>, ReadError> {
+        let progress = self.shared.tracker.get();
+        let (from, to) = (progress.readable_from, progress.last_record);
+        if lsn < from || lsn > to {
+            return Err(ReadError::NotReadable { lsn, from, to });
+        }
+        let run = run_at(&self.shared.layers(), lsn, oldest_key(lsn))?;
+        let last = run.and_then(|run| run.upto(lsn).last().copied());
+        Ok(last.map(EndedTransaction::from))
+    }
+}
+
+/// The largest time of a commit or abort up to `lsn`, for whoever adds to them.
+pub(super) fn newest(layers: &LayerSet, lsn: Lsn) -> Result<PgTime, StoreError> {
+    let run = run_at(layers, lsn, oldest_key(lsn))?;
+    Ok(run.map_or(NO_TIME, |run| run.newest(lsn)))
+}
+
+/// How the transaction ended that made a change with this LSN; none if it is not found near behind it, up
+/// to `upto`.
+pub(super) fn end_of(
+    layers: &LayerSet,
+    xid: Xid,
+    lsn: Lsn,
+    upto: Lsn,
+) -> Result<Option<EndedTransaction>, StoreError> {
+    let upto = upto.min(Lsn::new(lsn.get().saturating_add(XID_HORIZON)));
+    let mut at = upto;
+    let mut found = None;
+    // A transaction ends once, but an id comes again after 4 billion others: the nearest counts.
+    while at >= lsn {
+        let Some(run) = run_at(layers, at, high(lsn))? else {
+            break;
+        };
+        let here = run.upto(upto).iter();
+        let here = here.filter(|end| end.end >= lsn && end.xid == xid).copied();
+        found = here.min_by_key(|end| end.end).or(found);
+        at = match run.label.get().checked_sub(1) {
+            Some(below) => Lsn::new(below),
+            None => break,
+        };
+    }
+    Ok(found.map(EndedTransaction::from))
+}
+
+/// A bisection over the readable LSNs.
+struct Search<'a> {
+    layers: &'a LayerSet,
+    from: Lsn,
+    to: Lsn,
+}
+
+impl Search<'_> {
+    fn first_above(&self, time: PgTime) -> Result<TimeTarget, TimeError> {
+        let oldest = run_at(self.layers, self.from, oldest_key(self.from))?;
+        let known = oldest.as_ref().map_or(NO_TIME, |run| run.newest(self.from));
+        if known > time {
+            return Err(TimeError::Before { since: known });
+        }
+        let Some(newest) = self.run_at(self.to)? else {
+            return Err(TimeError::Unknown);
+        };
+        // Invariant: all before `run` ended at or before the time; at or above `above` one before ended later.
+        let (mut run, mut low, mut above) = (oldest, self.from, self.to + 1);
+        if newest.before <= time {
+            (run, low) = (Some(newest), self.to);
+        } else {
+            above = newest.label;
+        }
+        loop {
+            let ends = run.as_ref().map_or(&[][..], |run| run.upto(self.to));
+            if let Some(at) = ends.iter().position(|end| end.time > time) {
+                return self.stop_before(ends, at, run.as_ref().map_or(NO_TIME, |run| run.before));
+            }
+            if above - low <= 1 {
+                break;
+            }
+            let middle = low + (above - low) / 2;
+            match self.run_at(middle)? {
+                Some(found) if found.before > time => above = found.label,
+                found => (run, low) = (found, middle),
+            }
+        }
+        if above <= self.to {
+            // What would tell which commit is the first above the time is not kept.
+            let gap = self.run_at(above)?.map_or(NO_TIME, |run| run.before);
+            return Err(TimeError::Before { since: gap });
+        }
+        Ok(TimeTarget {
+            lsn: self.to,
+            stops_before: None,
+        })
+    }
+
+    fn run_at(&self, lsn: Lsn) -> Result<Option<Run>, StoreError> {
+        run_at(self.layers, lsn, oldest_key(self.from))
+    }
+
+    /// The answer, if any transaction ended before: else nothing is known of what came before the first.
+    fn stop_before(
+        &self,
+        ends: &[TransactionEnd],
+        at: usize,
+        before: PgTime,
+    ) -> Result<TimeTarget, TimeError> {
+        let end = ends[at];
+        if at == 0 && before == NO_TIME {
+            return Err(TimeError::Before { since: end.time });
+        }
+        Ok(TimeTarget {
+            lsn: end.stop.max(self.from),
+            stops_before: Some(end.into()),
+        })
+    }
+}
+
+/// A run of commits and aborts.
+struct Run {
+    /// The version that it is stored as. At or below the first end, unless there are no ends.
+    label: Lsn,
+    before: PgTime,
+    ends: Vec<TransactionEnd>,
+}
+
+impl Run {
+    /// Those whose records end at or below `lsn`.
+    fn upto(&self, lsn: Lsn) -> &[TransactionEnd] {
+        let count = self.ends.partition_point(|end| end.end <= lsn);
+        &self.ends[..count]
+    }
+
+    /// The largest time up to `lsn`.
+    fn newest(&self, lsn: Lsn) -> PgTime {
+        let times = self.upto(lsn).iter().map(|end| end.time);
+        times.fold(self.before, PgTime::max)
+    }
+
+    fn decode(bytes: &[u8]) -> Result<(PgTime, Vec<TransactionEnd>), MetaError> {
+        let times = CommitTimes::decode(bytes)?;
+        Ok((times.before, times.entries().collect::<Result<_, _>>()?))
+    }
+}
+
+/// The newest run that begins at or below `lsn`, in the key of that LSN or one before it, down to `oldest`. Of
+/// what a branch branches from, as far as the branch has it.
+fn run_at(layers: &LayerSet, lsn: Lsn, oldest: u64) -> Result<Option<Run>, StoreError> {
+    let ancestor = layers.ancestor();
+    let own = oldest.max(ancestor.map_or(0, |ancestor| high(ancestor.lsn)));
+    for number in (own..=high(lsn)).rev() {
+        let key = Key::commit_times(Lsn::new(number << 32));
+        if let Some((label, (before, ends))) = layers.own_value(&key, lsn, Run::decode)? {
+            return Ok(Some(Run {
+                label,
+                before,
+                ends,
+            }));
+        }
+    }
+    let Some(Ancestor {
+        shared,
+        lsn: branch,
+    }) = ancestor
+    else {
+        return Ok(None);
+    };
+    let mut run = run_at(&shared.layers(), lsn.min(*branch), oldest)?;
+    if let Some(run) = &mut run {
+        run.ends.retain(|end| end.end <= *branch);
+    }
+    Ok(run)
+}
+
+/// What the key of `lsn` is told from others by.
+fn high(lsn: Lsn) -> u64 {
+    lsn.get() >> 32
+}
+
+/// How far back a search from `lsn` goes.
+fn oldest_key(lsn: Lsn) -> u64 {
+    high(lsn).saturating_sub(MAX_QUIET)
+}
+
+impl From<TransactionEnd> for EndedTransaction {
+    fn from(end: TransactionEnd) -> EndedTransaction {
+        EndedTransaction {
+            time: end.time,
+            lsn: end.end,
+            xid: end.xid,
+            committed: end.committed,
+        }
+    }
+}
