@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use walreceiver::{ConnInfo, SlotName};
 use walrecord::{BlockNumber, ForkNumber, Lsn, RelFileLocator};
 
+use crate::moment::Moment;
 use crate::waldump::Waldump;
 
 /// A page server for stock PostgreSQL: every version of every page, at any LSN.
@@ -63,7 +64,15 @@ pub enum Command {
         #[command(subcommand)]
         command: Page,
     },
-    /// Write a data directory at an LSN, which stock PostgreSQL starts from at once.
+    /// Show the LSN that recovery to a time would stop at.
+    Lsn(LsnOfTime),
+    /// Show the time of an LSN: that of the last commit or abort at or below it.
+    Time(TimeOfLsn),
+    /// Write everything into layer files now.
+    Checkpoint(Checkpoint),
+    /// Read everything that is stored, rebuild every page, and say what is wrong and where.
+    Verify(Verify),
+    /// Write a data directory at an LSN or a time, which stock PostgreSQL starts from at once.
     Checkout(Checkout),
     /// Show WAL as pg_waldump of its version does.
     Waldump(Box<Waldump>),
@@ -172,6 +181,115 @@ pub struct Status {
 pub enum Page {
     /// Print one page, or write its 8192 bytes.
     Get(PageGet),
+    /// List every version of a page, newest first.
+    History(PageHistory),
+}
+
+/// An LSN, or a time that means one.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct At {
+    /// The LSN; the newest if neither it nor a time is given.
+    #[arg(long)]
+    pub lsn: Option<Lsn>,
+    /// The LSN that `recovery_target_time` would stop at: '2026-11-22 14:03:00+00', with or without fraction and
+    /// offset, or RFC 3339. Without an offset it is UTC.
+    #[arg(long, conflicts_with = "lsn")]
+    pub time: Option<Moment>,
+}
+
+/// `pageserver lsn`
+#[derive(Debug, Args)]
+pub struct LsnOfTime {
+    /// The time: '2026-11-22 14:03:00+00', with or without fraction and offset, or RFC 3339. Without an offset
+    /// it is UTC.
+    #[arg(long)]
+    pub time: Moment,
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver time`
+#[derive(Debug, Args)]
+pub struct TimeOfLsn {
+    /// The LSN; the newest if it is not given.
+    #[arg(long)]
+    pub lsn: Option<Lsn>,
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver checkpoint`
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver verify`
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// At which LSN pages are rebuilt.
+    #[command(flatten)]
+    pub at: At,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver page history`
+#[derive(Debug, Args)]
+pub struct PageHistory {
+    /// The relation: SPC/DB/REL, or the path that `pg_relation_filepath` shows.
+    #[arg(long, value_name = "RELATION")]
+    pub rel: RelFileLocator,
+    /// The fork: main, fsm, vm or init.
+    #[arg(long, default_value = "main")]
+    pub fork: ForkNumber,
+    /// The block.
+    #[arg(long)]
+    pub block: BlockNumber,
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Leave out versions above this.
+    #[command(flatten)]
+    pub at: At,
+    /// About how many versions to list; all if it is not given.
+    #[arg(long, value_name = "VERSIONS", value_parser = clap::value_parser!(u32).range(1..))]
+    pub limit: Option<u32>,
+    /// Print JSON: an array of objects, one a line.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
 }
 
 /// `pageserver page get`
@@ -189,9 +307,9 @@ pub struct PageGet {
     /// The timeline, by name or id.
     #[arg(long, default_value = "main")]
     pub timeline: String,
-    /// The LSN; the newest if it is not given.
-    #[arg(long)]
-    pub lsn: Option<Lsn>,
+    /// When.
+    #[command(flatten)]
+    pub at: At,
     /// Write the raw page to this file; `-` is standard output.
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
@@ -208,9 +326,9 @@ pub struct Checkout {
     /// The timeline, by name or id.
     #[arg(long, default_value = "main")]
     pub timeline: String,
-    /// The LSN; the newest if it is not given.
-    #[arg(long)]
-    pub lsn: Option<Lsn>,
+    /// When.
+    #[command(flatten)]
+    pub at: At,
     /// Keep preloaded libraries of the primary's configuration.
     #[arg(long)]
     pub keep_config: bool,

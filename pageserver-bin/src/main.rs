@@ -30,6 +30,13 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Page {
             command: Page::Get(args),
         } => command::page_get(args, &log),
+        Command::Page {
+            command: Page::History(args),
+        } => command::page_history(args, &log),
+        Command::Lsn(args) => command::lsn(args, &log),
+        Command::Time(args) => command::time(args, &log),
+        Command::Checkpoint(args) => command::checkpoint(args, &log),
+        Command::Verify(args) => command::verify(args, &log),
         Command::Checkout(args) => command::checkout(args, &log),
         Command::Waldump(args) => waldump::waldump(args),
         Command::Walverify(args) => command::walverify(args, &log),

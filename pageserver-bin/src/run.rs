@@ -335,9 +335,11 @@ fn serve(
         pages.local_addr(),
         log.clone(),
     );
+    let status = Arc::new(status);
     let sources = HttpSources {
         pages: source,
-        status: Arc::new(status),
+        status: status.clone(),
+        history: status,
         stats: pages.stats_reader(),
     };
     let http = HttpService::start(listen(args.listen_http), sources, log)?;

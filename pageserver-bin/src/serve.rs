@@ -201,6 +201,7 @@ pub fn kind_of(error: &ReadError) -> ErrorKind {
     }
 }
 
-fn read_error(error: ReadError) -> SourceError {
+/// A failed read as the page service tells it.
+pub fn read_error(error: ReadError) -> SourceError {
     SourceError::new(kind_of(&error), error)
 }

@@ -4,22 +4,22 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use pagecache::{Store, Timeline};
 use pageservice::http::{
-    CheckoutRequest, CheckpointDone, ReceiverState, ServerStatus, StatusSource, TenantStatus,
-    TimelineStatus,
+    CheckoutRequest, CheckpointDone, HistoryRequest, HistorySource, LsnOfTime, PageHistory,
+    ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeOfLsn, TimelineStatus, VerifyDone,
 };
 use pageservice::{ErrorKind, SourceError};
 use slog::Logger;
 use walreceiver::ReceiverStatus;
+use walrecord::Lsn;
 
 use crate::checkout::{CheckoutJob, checkout};
+use crate::moment::Moment;
+use crate::past;
 use crate::serve::find;
-
-/// How long a checkpoint asked for over HTTP may take.
-const CHECKPOINT_LIMIT: Duration = Duration::from_secs(300);
 
 /// Shows a store and the receiver that feeds one of its timelines.
 pub struct StoreStatus {
@@ -141,13 +141,7 @@ impl StatusSource for StoreStatus {
     }
 
     fn checkpoint(&self, tenant: &str, timeline: &str) -> Result<CheckpointDone, SourceError> {
-        let disk_consistent_lsn = self
-            .find(tenant, timeline)?
-            .checkpoint(CHECKPOINT_LIMIT)
-            .map_err(|error| SourceError::new(ErrorKind::Timeout, error))?;
-        Ok(CheckpointDone {
-            disk_consistent_lsn,
-        })
+        past::checkpoint(&self.find(tenant, timeline)?)
     }
 
     fn checkout(
@@ -196,5 +190,46 @@ impl StatusSource for StoreStatus {
                 let _ = writeln!(out, "zenith_timeline_{name}{{{labels}}} {value}");
             }
         }
+    }
+}
+
+impl HistorySource for StoreStatus {
+    fn lsn_of_time(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        time: &str,
+    ) -> Result<LsnOfTime, SourceError> {
+        let moment: Moment = time
+            .parse()
+            .map_err(|error| SourceError::new(ErrorKind::Invalid, error))?;
+        past::lsn_of_time(&self.find(tenant, timeline)?, moment)
+    }
+
+    fn time_of_lsn(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        lsn: Option<Lsn>,
+    ) -> Result<TimeOfLsn, SourceError> {
+        past::time_of_lsn(&self.find(tenant, timeline)?, lsn)
+    }
+
+    fn page_history(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: HistoryRequest,
+    ) -> Result<PageHistory, SourceError> {
+        past::page_history(&self.find(tenant, timeline)?, request)
+    }
+
+    fn verify(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        lsn: Option<Lsn>,
+    ) -> Result<VerifyDone, SourceError> {
+        past::verify(&self.find(tenant, timeline)?, lsn, &mut |_, _, _| {})
     }
 }

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use common::{Fake, LAST, TENANT, Timelines, main_block, no_log, page_of, start};
 use pageservice::http::{
-    CheckoutRequest, CheckpointDone, HttpService, HttpSources, ReceiverState, ServerStatus,
-    StatusSource, TenantStatus, TimelineStatus,
+    CheckoutRequest, CheckpointDone, Finding, HistoryRequest, HistorySource, HttpService,
+    HttpSources, LsnOfTime, PageHistory, ReceiverState, ServerStatus, StatusSource, TenantStatus,
+    TimeKind, TimeOfLsn, TimelineStatus, TransactionEnd, VerifyDone,
 };
 use pageservice::walrecord::Lsn;
 use pageservice::{
@@ -91,6 +92,9 @@ impl StatusSource for Server {
         let disk_consistent_lsn = LAST;
         checked(tenant, timeline).map(|()| CheckpointDone {
             disk_consistent_lsn,
+            previous_lsn: Lsn::new(0x100),
+            layers_written: 1,
+            bytes_written: 2,
         })
     }
 
@@ -110,6 +114,80 @@ impl StatusSource for Server {
     }
 }
 
+fn commit() -> TransactionEnd {
+    TransactionEnd {
+        time: "2026-11-22 14:03:00.000000+00".to_owned(),
+        lsn: Lsn::new(0x180),
+        xid: 717,
+        committed: true,
+    }
+}
+
+impl HistorySource for Server {
+    fn lsn_of_time(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        time: &str,
+    ) -> Result<LsnOfTime, SourceError> {
+        checked(tenant, timeline)?;
+        match time {
+            "2026-11-22 14:03:00+00" => Ok(LsnOfTime {
+                lsn: Lsn::new(0x150),
+                kind: TimeKind::Present,
+                stops_before: Some(commit()),
+            }),
+            "1999-01-01" => Err(SourceError::new(ErrorKind::NotReadable, "too early")),
+            _ => Err(SourceError::new(ErrorKind::Invalid, "no time")),
+        }
+    }
+
+    fn time_of_lsn(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        lsn: Option<Lsn>,
+    ) -> Result<TimeOfLsn, SourceError> {
+        checked(tenant, timeline).map(|()| TimeOfLsn {
+            lsn: lsn.unwrap_or(LAST),
+            timestamp: commit().time,
+            transaction: commit(),
+        })
+    }
+
+    fn page_history(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: HistoryRequest,
+    ) -> Result<PageHistory, SourceError> {
+        checked(tenant, timeline).map(|()| PageHistory {
+            page: request.tag.to_string(),
+            versions: Vec::new(),
+            next_lsn: Some(Lsn::new(u64::from(request.limit))),
+        })
+    }
+
+    fn verify(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        lsn: Option<Lsn>,
+    ) -> Result<VerifyDone, SourceError> {
+        checked(tenant, timeline).map(|()| VerifyDone {
+            findings: vec![Finding {
+                file: Some("a.layer".to_owned()),
+                offset: Some(7),
+                key: None,
+                lsn,
+                problem: "damaged".to_owned(),
+            }],
+            finding_count: 1,
+            ..VerifyDone::default()
+        })
+    }
+}
+
 struct Setup {
     _pages: PageService,
     server: Arc<Server>,
@@ -120,6 +198,7 @@ fn sources(pages: &PageService, server: &Arc<Server>) -> HttpSources {
     HttpSources {
         pages: Arc::new(Timelines(Fake::new())),
         status: Arc::<Server>::clone(server),
+        history: Arc::<Server>::clone(server),
         stats: pages.stats_reader(),
     }
 }
@@ -253,7 +332,15 @@ fn pages_that_cannot_be_had_say_why_with_the_right_status() {
 fn actions_are_posted() {
     let setup = setup();
     let done = setup.post(&at_main("/checkpoint"), "").json();
-    assert_eq!(done, json!({ "disk_consistent_lsn": "0/1000" }));
+    assert_eq!(
+        done,
+        json!({
+            "disk_consistent_lsn": "0/1000",
+            "previous_lsn": "0/100",
+            "layers_written": 1,
+            "bytes_written": 2,
+        })
+    );
     let body = r#"{"dir": "/clone", "lsn": "0/200", "keep_config": true, "port": 5433}"#;
     let done = setup.post(&at_main("/checkout"), body).json();
     assert_eq!(done, json!({ "dir": "/clone" }));
@@ -362,7 +449,7 @@ fn the_description_is_true() {
     let setup = setup();
     let openapi = setup.get("/v1/openapi.json").json();
     let paths = openapi["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 9);
+    assert_eq!(paths.len(), 13);
     for (path, methods) in paths {
         let path = path
             .replace("{tenant}", TENANT)
@@ -375,11 +462,26 @@ fn the_description_is_true() {
     let schemas = &openapi["components"]["schemas"];
     let described = |name: &str| schemas[name]["properties"].as_object().unwrap().clone();
     let shown = setup.get(&at_main("")).json();
+    let time = "/get_lsn_by_timestamp?timestamp=2026-11-22%2014:03:00%2B00";
+    let lsn_of_time = setup.get(&at_main(time)).json();
+    let history = "/history?rel=1663/5/16384&block=0";
+    let history = setup.get(&at_main(history)).json();
+    let verified = setup.post(&at_main("/verify"), "").json();
     for (name, value) in [
         ("Server", setup.get("/v1/status").json()),
         ("Tenant", setup.get("/v1/tenant").json()[0].clone()),
         ("Receiver", shown["receiver"].clone()),
         ("Timeline", shown),
+        ("Checkpoint", setup.post(&at_main("/checkpoint"), "").json()),
+        ("LsnOfTime", lsn_of_time.clone()),
+        ("TransactionEnd", lsn_of_time["stops_before"].clone()),
+        (
+            "TimeOfLsn",
+            setup.get(&at_main("/get_timestamp_of_lsn")).json(),
+        ),
+        ("PageHistory", history),
+        ("Verify", verified.clone()),
+        ("Finding", verified["findings"][0].clone()),
     ] {
         let names = |of: &serde_json::Map<String, Value>| {
             let mut names: Vec<String> = of.keys().cloned().collect();
@@ -392,6 +494,28 @@ fn the_description_is_true() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn questions_about_the_past_are_passed_on_and_wrong_ones_refused() {
+    let setup = setup();
+    let status = |path: &str| setup.get(&at_main(path)).status;
+    let at = "/get_timestamp_of_lsn?lsn=0/140";
+    assert_eq!(setup.get(&at_main(at)).json()["lsn"], "0/140");
+    let page = "/history?rel=base/5/16384&fork=vm&block=3&limit=20";
+    let history = setup.get(&at_main(page)).json();
+    assert_eq!(history["page"], "1663/5/16384.vm:3");
+    assert_eq!(history["next_lsn"], "0/14", "the limit");
+    let most = "/history?rel=1663/5/16384&block=3&limit=4000000000";
+    assert_eq!(setup.get(&at_main(most)).json()["next_lsn"], "0/2710");
+    let verified = setup.post(&at_main("/verify?lsn=0/150"), "").json();
+    assert_eq!(verified["findings"][0]["lsn"], "0/150");
+    assert_eq!(status("/get_lsn_by_timestamp?timestamp=1999-01-01"), 422);
+    assert_eq!(status("/get_lsn_by_timestamp?timestamp=noon"), 400);
+    assert_eq!(status("/get_lsn_by_timestamp"), 400);
+    assert_eq!(status("/get_timestamp_of_lsn?lsn=0/0"), 400);
+    assert_eq!(status("/history?rel=1663/5/16384"), 400);
+    assert_eq!(status("/verify"), 405);
 }
 
 #[test]

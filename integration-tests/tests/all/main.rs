@@ -9,6 +9,7 @@ mod kill;
 mod memory;
 mod oracle;
 mod standby;
+mod time;
 
 /// The real program, built with these tests.
 const PROGRAM: &str = env!("CARGO_BIN_EXE_pageserver-under-test");

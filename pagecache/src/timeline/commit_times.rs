@@ -282,3 +282,118 @@ impl From<TransactionEnd> for EndedTransaction {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::storage::Rng;
+    use crate::timeline::layers::{Frozen, MemoryLayer};
+    use crate::timeline::open::empty_layers;
+
+    /// Many runs, in two layers and under two keys, with times that go back as often as they go on.
+    struct Many {
+        layers: LayerSet,
+        ends: Vec<TransactionEnd>,
+    }
+
+    impl Many {
+        fn new(seed: u64) -> Many {
+            let mut rng = Rng::new(seed);
+            let start = Lsn::new((1 << 32) - 500_000);
+            let mut layers = empty_layers(start);
+            let mut ends: Vec<TransactionEnd> = Vec::new();
+            let (mut at, mut clock, mut before) = (start, 700_000_000_000_000, NO_TIME);
+            for number in 0..20_000 {
+                let stop = at + 8 * rng.between(1, 10);
+                at = stop + 40;
+                clock += rng.between(0, 200) as PgTime - 90;
+                let end = TransactionEnd {
+                    stop,
+                    end: at,
+                    time: clock,
+                    xid: 1000 + number,
+                    committed: rng.one_in(2),
+                };
+                layers.open.write().insert_end(before, end);
+                before = before.max(clock);
+                ends.push(end);
+                if number == 12_000 {
+                    layers.open.write().close_times();
+                    let layer = std::mem::replace(&mut layers.open, Arc::new(MemoryLayer::new(at)));
+                    layers.frozen.push(Frozen { layer, end: at });
+                }
+            }
+            Many { layers, ends }
+        }
+
+        fn search(&self, from: Lsn) -> Search<'_> {
+            Search {
+                layers: &self.layers,
+                from,
+                to: self.ends[self.ends.len() - 100].end,
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_is_found_among_many_runs_whatever_the_order_of_times() {
+        let many = Many::new(1);
+        let mut rng = Rng::new(2);
+        for _ in 0..2000 {
+            let from = &many.ends[rng.below(10_000) as usize];
+            let search = many.search(from.end);
+            let near = many.ends[rng.below(many.ends.len() as u64) as usize];
+            let time = near.time + rng.below(3) as PgTime - 1;
+            let upto = |lsn: Lsn| many.ends.iter().filter(move |end| end.end <= lsn);
+            let known = upto(search.from).map(|end| end.time).max().unwrap();
+            let found = search.first_above(time);
+            if known > time {
+                assert!(matches!(found, Err(TimeError::Before { since }) if since == known));
+                continue;
+            }
+            let expected = upto(search.to).find(|end| end.time > time);
+            let target = found.unwrap();
+            assert_eq!(
+                target.stops_before,
+                expected.copied().map(EndedTransaction::from)
+            );
+            assert_eq!(target.lsn, expected.map_or(search.to, |end| end.stop));
+        }
+    }
+
+    #[test]
+    fn times_before_the_first_commit_that_is_known_are_refused_with_its_time() {
+        let many = Many::new(3);
+        let start = Lsn::new(many.ends[0].stop.get() - 8);
+        let first = many.ends[0].time;
+        let search = many.search(start);
+        let since = |time| match search.first_above(time) {
+            Err(TimeError::Before { since }) => Some(since),
+            _ => None,
+        };
+        assert_eq!(since(first - 1), Some(first));
+        assert_eq!(since(PgTime::MIN + 1), Some(first));
+        assert_eq!(since(first), None);
+        let nothing = Search {
+            to: start,
+            ..many.search(start)
+        };
+        assert!(matches!(
+            nothing.first_above(first),
+            Err(TimeError::Unknown)
+        ));
+    }
+
+    #[test]
+    fn the_end_of_a_transaction_is_the_next_of_its_id() {
+        let many = Many::new(4);
+        for end in many.ends.iter().step_by(371) {
+            let of = |lsn| end_of(&many.layers, end.xid, lsn, Lsn::MAX).unwrap();
+            assert_eq!(of(end.end), Some((*end).into()));
+            assert_eq!(of(Lsn::new(end.end.get() - 3000)), Some((*end).into()));
+            assert_eq!(of(end.end + 1), None);
+        }
+    }
+}

@@ -73,7 +73,10 @@ impl Versions<'_> {
     }
 
     fn fill(&mut self) -> Result<(), StoreError> {
-        let (true, Some(upto)) = (self.batch.is_empty(), self.upto.take()) else {
+        if !self.batch.is_empty() {
+            return Ok(());
+        }
+        let Some(upto) = self.upto.take() else {
             return Ok(());
         };
         let batch = &mut self.batch;
@@ -107,5 +110,44 @@ impl Versions<'_> {
             })?;
         self.upto = rest;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::timeline::layers::{Frozen, MemoryLayer};
+    use crate::timeline::open::empty_layers;
+
+    #[test]
+    fn all_versions_come_newest_first_whatever_their_number_and_size() {
+        let mut layers = empty_layers(Lsn::new(0));
+        let key = Key::control();
+        let lsn = |number: u64| Lsn::new(number * 8);
+        // Large ones fill a batch before it has its number.
+        let value = |number: u64| vec![7; if number % 50 < 10 { 200_000 } else { 9 }];
+        for number in 1..=300 {
+            let content = value(number);
+            layers.open.write().insert_value(key, lsn(number), &content);
+            if number % 100 == 0 {
+                let layer = Arc::new(MemoryLayer::new(lsn(number)));
+                let layer = std::mem::replace(&mut layers.open, layer);
+                let end = lsn(number);
+                layers.frozen.insert(0, Frozen { layer, end });
+            }
+        }
+        let mut versions = layers.versions(key, lsn(20), lsn(280));
+        for number in (21..=280).rev() {
+            let version = versions.next().unwrap().unwrap();
+            assert_eq!(version.lsn, lsn(number));
+            assert_eq!(version.bytes.len(), value(number).len());
+            assert_eq!(version.origin, VersionOrigin::Memory);
+            let held: usize = versions.batch.iter().map(|held| held.bytes.len()).sum();
+            assert!(versions.batch.len() < BATCH && held < BATCH_BYTES + 200_000);
+        }
+        assert_eq!(versions.next().unwrap(), None);
+        assert_eq!(versions.next().unwrap(), None);
     }
 }

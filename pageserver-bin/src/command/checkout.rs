@@ -5,6 +5,7 @@ use pageservice::http::CheckoutRequest;
 use slog::Logger;
 
 use super::client::Server;
+use super::past::position;
 use super::{answer, open_offline, settled};
 use crate::checkout::CheckoutJob;
 use crate::cli::Checkout;
@@ -24,13 +25,14 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
             None => bail!("{text:?} is no tablespace mapping; expected OLD=NEW"),
         })
         .collect::<Result<Vec<_>>>()?;
+    let lsn = position(&args.at, &args.timeline, &args.server, log)?;
     let summary = match &args.server.data_dir {
         Some(data_dir) => {
             let store = open_offline(data_dir, log)?;
             let timeline = settled(&store, &args.timeline)?;
             let job = CheckoutJob {
                 dir: dir.clone(),
-                lsn: args.lsn,
+                lsn,
                 keep_config: args.keep_config,
                 tablespace_mapping: mapping,
                 port: args.port,
@@ -46,7 +48,7 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
             }
             let request = CheckoutRequest {
                 dir: dir.display().to_string(),
-                lsn: args.lsn,
+                lsn,
                 keep_config: args.keep_config,
                 port: args.port,
             };

@@ -1,9 +1,11 @@
-//! The commands that are asked and answered: import, status, page get, checkout, walverify.
+//! The commands that are asked and answered: import, status, page get and history, lsn, time, checkpoint,
+//! verify, checkout, walverify.
 
 mod checkout;
 mod client;
 mod import;
 mod page;
+mod past;
 mod status;
 mod walverify;
 
@@ -20,6 +22,7 @@ use crate::follow::EXAMINE_LIMIT;
 pub use checkout::checkout;
 pub use import::import;
 pub use page::page_get;
+pub use past::{checkpoint, lsn, page_history, time, verify};
 pub use status::status;
 pub use walverify::walverify;
 

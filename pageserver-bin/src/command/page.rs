@@ -9,6 +9,7 @@ use slog::Logger;
 use walrecord::{BlockTag, Lsn, Page, PageKey};
 
 use super::client::Server;
+use super::past::position;
 use super::{answer, open_offline, settled};
 use crate::cli::PageGet;
 use crate::page_dump::dump;
@@ -23,9 +24,10 @@ pub fn page_get(args: &PageGet, log: &Logger) -> Result<()> {
         fork: args.fork,
         block: args.block,
     };
+    let lsn = position(&args.at, &args.timeline, &args.server, log)?;
     let (page, lsn) = match &args.server.data_dir {
-        Some(dir) => from_files(args, tag, dir, log)?,
-        None => from_server(args, tag)?,
+        Some(dir) => from_files(args, tag, lsn, dir, log)?,
+        None => from_server(args, tag, lsn)?,
     };
     match &args.output {
         None => answer(dump(PageKey::Block(tag), lsn, &page).trim_end()),
@@ -37,19 +39,25 @@ pub fn page_get(args: &PageGet, log: &Logger) -> Result<()> {
     Ok(())
 }
 
-fn from_files(args: &PageGet, tag: BlockTag, dir: &Path, log: &Logger) -> Result<(Page, Lsn)> {
+fn from_files(
+    args: &PageGet,
+    tag: BlockTag,
+    lsn: Option<Lsn>,
+    dir: &Path,
+    log: &Logger,
+) -> Result<(Page, Lsn)> {
     let store = open_offline(dir, log)?;
     let timeline = settled(&store, &args.timeline)?;
-    let asked = args.lsn.unwrap_or(timeline.progress().last_record);
+    let asked = lsn.unwrap_or(timeline.progress().last_record);
     let lsn = timeline.boundary(asked)?.end;
     let (page, _) = timeline.snapshot(lsn)?.page(tag.into())?;
     Ok((page, lsn))
 }
 
-fn from_server(args: &PageGet, tag: BlockTag) -> Result<(Page, Lsn)> {
+fn from_server(args: &PageGet, tag: BlockTag, lsn: Option<Lsn>) -> Result<(Page, Lsn)> {
     let server = Server::new(&args.server.server);
     let base = format!("/v1/tenant/{0}/timeline/{0}", args.timeline);
-    let lsn = match args.lsn {
+    let lsn = match lsn {
         Some(lsn) => lsn,
         None => server.get::<TimelineStatus>(&base)?.last_record_lsn,
     };

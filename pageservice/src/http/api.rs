@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use walrecord::{BlockTag, Lsn};
 
 use super::answer::{Answer, ApiError};
-use super::params::{PageParams, take};
+use super::history::HistorySource;
+use super::params::{PageParams, history, only_lsn, take};
 use super::source::{CheckoutRequest, StatusSource};
 use crate::plausible::check_page;
 use crate::server::is_name;
@@ -22,6 +23,8 @@ pub struct HttpSources {
     pub pages: Arc<dyn PageSource>,
     /// Shows and steers the server.
     pub status: Arc<dyn StatusSource>,
+    /// Answers questions about the past.
+    pub history: Arc<dyn HistorySource>,
     /// The counters of the page service.
     pub stats: StatsReader,
 }
@@ -98,6 +101,9 @@ impl Api {
                     "page" => self.page(request, tenant, timeline),
                     "checkpoint" => self.checkpoint(request, tenant, timeline),
                     "checkout" => self.checkout(request, tenant, timeline),
+                    "get_lsn_by_timestamp" | "get_timestamp_of_lsn" | "history" | "verify" => {
+                        self.past(request, verb, tenant, timeline)
+                    }
                     _ => Err(no_route()),
                 }
             }
@@ -153,6 +159,30 @@ impl Api {
             .map_err(|error| ApiError::Body(error.to_string()))?;
         let done = self.sources.status.checkout(tenant, timeline, &body)?;
         Ok(Answer::json(&done))
+    }
+
+    fn past(
+        &self,
+        request: &ApiRequest<'_>,
+        verb: &str,
+        tenant: &str,
+        timeline: &str,
+    ) -> Result<Answer, Answer> {
+        let source = &self.sources.history;
+        let query = request.query;
+        method(request, if verb == "verify" { "POST" } else { "GET" })?;
+        Ok(match verb {
+            "get_lsn_by_timestamp" => {
+                let [time] = take(query, ["timestamp"])?;
+                let time = time.ok_or(ApiError::Missing("timestamp"))?;
+                Answer::json(&source.lsn_of_time(tenant, timeline, &time)?)
+            }
+            "get_timestamp_of_lsn" => {
+                Answer::json(&source.time_of_lsn(tenant, timeline, only_lsn(query)?)?)
+            }
+            "history" => Answer::json(&source.page_history(tenant, timeline, history(query)?)?),
+            _ => Answer::json(&source.verify(tenant, timeline, only_lsn(query)?)?),
+        })
     }
 
     fn metrics(&self) -> Answer {

@@ -3,11 +3,16 @@
 
 mod answer;
 mod api;
+mod history;
 mod params;
 mod service;
 mod source;
 
 pub use api::HttpSources;
+pub use history::{
+    Finding, HistoryRequest, HistorySource, LsnOfTime, MAX_VERSIONS, PageHistory, PageVersion,
+    TimeKind, TimeOfLsn, TransactionEnd, VerifyDone,
+};
 pub use service::HttpService;
 pub use source::{
     CheckoutRequest, CheckpointDone, ErrorBody, ReceiverState, ServerStatus, StatusSource,
@@ -29,5 +34,6 @@ pub(crate) fn read_query(text: &str) {
         );
         assert!(params::PageParams::parse(&again).is_ok_and(|read| read == params));
     }
+    let _ = params::history(text);
     let _ = params::take(text, []);
 }

@@ -7,6 +7,10 @@ use std::str::FromStr;
 use walrecord::{BlockTag, ForkNumber, Lsn};
 
 use super::answer::ApiError;
+use super::history::{HistoryRequest, MAX_VERSIONS};
+
+/// Versions listed if the request does not say how many.
+const DEFAULT_VERSIONS: u32 = 1000;
 
 /// The block and LSN of `GET .../page`; without an LSN, the newest.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -17,19 +21,15 @@ pub(super) struct PageParams {
 
 impl PageParams {
     pub(super) fn parse(query: &str) -> Result<PageParams, ApiError> {
-        let [rel, fork, block, lsn] = take(query, ["rel", "fork", "block", "lsn"])?;
+        PageParams::of(take(query, ["rel", "fork", "block", "lsn"])?)
+    }
+
+    fn of([rel, fork, block, lsn]: [Option<Cow<'_, str>>; 4]) -> Result<PageParams, ApiError> {
         let fork = match fork {
             Some(text) => value("fork", &text)?,
             None => ForkNumber::Main,
         };
-        let lsn = lsn.map(|text| value::<Lsn>("lsn", &text)).transpose()?;
-        if lsn == Some(Lsn::INVALID) {
-            let problem = "0/0 is no position; leave it out for the newest".to_owned();
-            return Err(ApiError::Value {
-                name: "lsn",
-                problem,
-            });
-        }
+        let lsn = position(lsn)?;
         let tag = BlockTag {
             rel: value("rel", &rel.ok_or(ApiError::Missing("rel"))?)?,
             fork,
@@ -37,6 +37,36 @@ impl PageParams {
         };
         Ok(PageParams { tag, lsn })
     }
+}
+
+/// The page and its range of `GET .../history`.
+pub(super) fn history(query: &str) -> Result<HistoryRequest, ApiError> {
+    let names = ["rel", "fork", "block", "lsn", "limit"];
+    let [rel, fork, block, lsn, limit] = take(query, names)?;
+    let PageParams { tag, lsn } = PageParams::of([rel, fork, block, lsn])?;
+    let limit = match limit {
+        Some(text) => value::<u32>("limit", &text)?.clamp(1, MAX_VERSIONS),
+        None => DEFAULT_VERSIONS,
+    };
+    Ok(HistoryRequest { tag, lsn, limit })
+}
+
+/// The only parameter of a path, a position.
+pub(super) fn only_lsn(query: &str) -> Result<Option<Lsn>, ApiError> {
+    let [lsn] = take(query, ["lsn"])?;
+    position(lsn)
+}
+
+fn position(text: Option<Cow<'_, str>>) -> Result<Option<Lsn>, ApiError> {
+    let lsn = text.map(|text| value::<Lsn>("lsn", &text)).transpose()?;
+    if lsn == Some(Lsn::INVALID) {
+        let problem = "0/0 is no position; leave it out for the newest".to_owned();
+        return Err(ApiError::Value {
+            name: "lsn",
+            problem,
+        });
+    }
+    Ok(lsn)
 }
 
 /// The values of these parameters; any other parameter is an error.

@@ -138,6 +138,13 @@ pub struct CheckpointDone {
     /// Up to here, everything is in layer files.
     #[serde(with = "lsn_text")]
     pub disk_consistent_lsn: Lsn,
+    /// Where that was before.
+    #[serde(with = "lsn_text")]
+    pub previous_lsn: Lsn,
+    /// Layer files written meanwhile.
+    pub layers_written: u64,
+    /// Bytes in them.
+    pub bytes_written: u64,
 }
 
 /// The body of `POST .../checkout`.
@@ -168,33 +175,40 @@ pub struct ErrorBody {
     pub msg: String,
 }
 
-mod lsn_text {
+pub(super) mod lsn_text {
     use serde::{Deserialize, Deserializer, Serializer, de};
     use walrecord::Lsn;
 
-    pub(super) fn serialize<S: Serializer>(lsn: &Lsn, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::http) fn serialize<S: Serializer>(lsn: &Lsn, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(lsn)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Lsn, D::Error> {
+    pub(in crate::http) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Lsn, D::Error> {
         String::deserialize(from)?
             .parse()
             .map_err(de::Error::custom)
     }
 }
 
-mod optional_lsn_text {
+pub(super) mod optional_lsn_text {
     use serde::{Deserialize, Deserializer, Serializer, de};
     use walrecord::Lsn;
 
-    pub(super) fn serialize<S: Serializer>(lsn: &Option<Lsn>, to: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::http) fn serialize<S: Serializer>(
+        lsn: &Option<Lsn>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
         match lsn {
             Some(lsn) => to.collect_str(lsn),
             None => to.serialize_none(),
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Lsn>, D::Error> {
+    pub(in crate::http) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Lsn>, D::Error> {
         let text = Option::<String>::deserialize(from)?;
         text.map(|text| text.parse().map_err(de::Error::custom))
             .transpose()

@@ -38,6 +38,15 @@ enum TargetTimeline {
     Latest,
 }
 
+/// Where recovery stops.
+#[derive(Clone, Copy)]
+enum Target<'a> {
+    /// Behind the last record that ends at or before this.
+    Lsn(Lsn),
+    /// Before the first commit or abort later than this.
+    Time(&'a str),
+}
+
 /// What recovery does at its target.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum AtTarget {
@@ -86,7 +95,7 @@ impl Recovery {
         let log = home.path().join("log");
         let mut command = self.install.command("postgres");
         command.arg("-D").arg(&data);
-        for setting in self.settings(home.path(), lsn, AtTarget::Shutdown)? {
+        for setting in self.settings(home.path(), Target::Lsn(lsn), AtTarget::Shutdown)? {
             command.arg("-c").arg(setting);
         }
         let socket = Scratch::new(&self.install.user(), None)?;
@@ -112,7 +121,7 @@ impl Recovery {
     /// If the server does not come up.
     pub fn open(&self, lsn: Lsn) -> Result<Cluster> {
         let (home, _) = self.prepare()?;
-        let settings = self.settings(home.path(), lsn, AtTarget::Promote)?;
+        let settings = self.settings(home.path(), Target::Lsn(lsn), AtTarget::Promote)?;
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         let mut cluster = Cluster::open_in(&self.install, home, &settings)?;
         let stopped = stopped_before(&cluster.log_text());
@@ -125,6 +134,36 @@ impl Recovery {
             );
         }
         Ok(cluster)
+    }
+
+    /// Where recovery with `recovery_target_time` (inclusive) stops: the end of the last record that it applies,
+    /// from the history file of the timeline that the server then opens.
+    ///
+    /// # Errors
+    /// If the server does not come up: the WAL in the archive may not reach a commit behind the time.
+    pub fn stop_at_time(&self, time: &str) -> Result<Lsn> {
+        let (home, _) = self.prepare()?;
+        let settings = self.settings(home.path(), Target::Time(time), AtTarget::Promote)?;
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let mut cluster = Cluster::open_in(&self.install, home, &settings)?;
+        let wal = cluster.data_dir().join("pg_wal");
+        let mut histories: Vec<PathBuf> = fs::read_dir(&wal)?
+            .map(|entry| Ok(entry?.path()))
+            .filter(|path: &Result<PathBuf>| {
+                let extension = path.as_ref().ok().and_then(|path| path.extension());
+                path.is_err() || extension.is_some_and(|extension| extension == "history")
+            })
+            .collect::<Result<_>>()?;
+        histories.sort();
+        let text = match histories.last() {
+            Some(path) => fs::read_to_string(path)?,
+            None => bail!("stock recovery to {time} made no timeline"),
+        };
+        _ = cluster.kill();
+        let last = text.lines().rfind(|line| !line.trim().is_empty());
+        let switch = last.and_then(|line| line.split_whitespace().nth(1));
+        let switch = switch.with_context(|| format!("no switch in the history {text:?}"))?;
+        Ok(switch.parse()?)
     }
 
     fn prepare(&self) -> Result<(Scratch, BackupLabel)> {
@@ -147,7 +186,12 @@ impl Recovery {
     }
 
     /// All settings, given on the command line: the original's files must have no say.
-    fn settings(&self, home: &Path, lsn: Lsn, at_target: AtTarget) -> Result<Vec<String>> {
+    fn settings(
+        &self,
+        home: &Path,
+        target: Target<'_>,
+        at_target: AtTarget,
+    ) -> Result<Vec<String>> {
         let control = Control::read(&home.join("data"))?;
         let file = |name: &str| home.join(name).display().to_string();
         let restore = format!(
@@ -161,10 +205,16 @@ impl Recovery {
             format!("hba_file={}", file("hba")),
             format!("ident_file={}", file("ident")),
             format!("restore_command={restore}"),
-            format!("recovery_target_lsn={lsn}"),
-            // Stops before the first record that starts at or behind the target, so that exactly those that
-            // end at or before it are applied (xlogrecovery.c, recoveryStopsBefore).
-            "recovery_target_inclusive=false".to_owned(),
+            match target {
+                Target::Lsn(lsn) => format!("recovery_target_lsn={lsn}"),
+                Target::Time(time) => format!("recovery_target_time={time}"),
+            },
+            // An LSN: stops before the first record that starts at or behind the target, so that exactly those
+            // that end at or before it are applied (xlogrecovery.c, recoveryStopsBefore).
+            format!(
+                "recovery_target_inclusive={}",
+                on(matches!(target, Target::Time(_)))
+            ),
             match self.timeline {
                 TargetTimeline::Current => "recovery_target_timeline=current".to_owned(),
                 TargetTimeline::Latest => "recovery_target_timeline=latest".to_owned(),
