@@ -116,7 +116,7 @@ fn version(text: &str) -> Result<(PgVersion, u16), AttachError> {
 }
 
 /// Segments are a power of two from 1 MiB to 1 GiB (`IsValidWalSegSize`).
-fn segment_size(text: &str) -> Result<u32, ProtocolError> {
+pub(crate) fn segment_size(text: &str) -> Result<u32, ProtocolError> {
     bytes(text)
         .and_then(|size| u32::try_from(size).ok())
         .filter(|size| size.is_power_of_two() && (1 << 20..=1 << 30).contains(size))

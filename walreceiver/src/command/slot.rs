@@ -137,7 +137,7 @@ impl Connection {
     /// `READ_REPLICATION_SLOT` (15 and newer): none if there is no such slot.
     ///
     /// # Errors
-    /// As the server or the connection fails; `42601` from version 14, `55000` for a logical slot.
+    /// As the server or the connection fails; `0A000` from version 14, `55000` for a logical slot.
     pub fn read_slot(&mut self, name: &SlotName) -> Result<Option<SlotPosition>, ConnectionError> {
         const COMMAND: &str = "READ_REPLICATION_SLOT";
         let sets = self.query(COMMAND, &format!("{COMMAND} {}", identifier(name.as_str())))?;

@@ -2,6 +2,7 @@
 //! reconnect. Decides which errors are worth another try.
 
 mod error;
+mod probe;
 mod resume;
 mod session;
 mod status;

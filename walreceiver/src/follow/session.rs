@@ -5,6 +5,7 @@ use slog::{Logger, info};
 use walrecord::{Lsn, PgTimelineId, PgVersion};
 
 use super::error::Trouble;
+use super::probe::slot_passed;
 use super::{FollowError, FollowOptions, Peer, ReceiverStatus, resume_point};
 use crate::command::{SystemIdentity, TimelineHistory};
 use crate::connection::Connection;
@@ -36,7 +37,7 @@ pub(super) fn run(
         identity,
         sink,
     };
-    let mut start = session.start_position()?;
+    let mut start = session.start_position(control, log)?;
     loop {
         let timeline = session.sink.timeline();
         let stream_options = StreamOptions {
@@ -113,8 +114,8 @@ struct Session<'a> {
 
 impl Session<'_> {
     /// Where to go on. The sink is brought there when the server has agreed.
-    fn start_position(&mut self) -> Result<Lsn, Trouble> {
-        let restart_lsn = self.slot_restart()?;
+    fn start_position(&mut self, control: &Control, log: &Logger) -> Result<Lsn, Trouble> {
+        let restart_lsn = self.slot_restart(control, log)?;
         let held = self.sink.held();
         let mut start = resume_point(held, restart_lsn);
         if let Peer::Postgres(_) = self.options.peer
@@ -126,12 +127,19 @@ impl Session<'_> {
     }
 
     /// From where the slot keeps WAL, if that can be known.
-    fn slot_restart(&mut self) -> Result<Option<Lsn>, Trouble> {
+    fn slot_restart(&mut self, control: &Control, log: &Logger) -> Result<Option<Lsn>, Trouble> {
         let (Some(slot), Peer::Postgres(version)) = (&self.options.slot, self.options.peer) else {
             return Ok(None);
         };
         if version < PgVersion::V15 {
-            return Ok(None);
+            return slot_passed(
+                self.options,
+                &mut self.connection,
+                self.sink,
+                self.identity.flushed,
+                control,
+                log,
+            );
         }
         match self.connection.read_slot(slot)? {
             Some(position) => Ok(position.restart_lsn),

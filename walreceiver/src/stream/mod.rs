@@ -11,6 +11,7 @@ mod start;
 pub use options::{NextTimeline, StreamEnd, StreamError, StreamOptions};
 pub use receive::stream;
 pub use sink::{Held, Positions, Progress, SinkError, TimelineSwitch, WalSink};
+pub(crate) use start::can_send;
 
 /// For fuzzing: reads the data of a copy as what a WAL sender sends.
 #[cfg(any(test, fuzzing))]

@@ -38,6 +38,20 @@ pub(super) fn start_replication(
     Ok(started)
 }
 
+/// Asks for WAL, and returns when the first of it, or anything but an error, has come. The connection is then of no
+/// more use.
+pub(crate) fn can_send(
+    connection: &mut Connection,
+    options: &StreamOptions,
+) -> Result<(), ConnectionError> {
+    if let Started::Streaming = start_replication(connection, options)? {
+        let receiver = connection.receiver();
+        receiver.set_deadline(Some(options.silence_timeout));
+        receiver.peek(START)?;
+    }
+    Ok(())
+}
+
 fn command(options: &StreamOptions) -> String {
     let mut text = START.to_owned();
     if let Some(slot) = &options.slot {

@@ -233,6 +233,74 @@ fn a_fork_inside_the_unverified_tail_cuts_it_off() {
     assert_eq!(memory.lock().rewinds, [Lsn::new(START + 40)]);
 }
 
+/// 14 does not tell from where a slot keeps WAL. A record that reaches over a segment's end was received in part
+/// and acknowledged; the segment in which it begins is gone when we come back. Our copy of it is then the only one.
+#[test]
+fn what_a_server_of_14_has_removed_is_kept() {
+    const SEGMENT: u64 = 1 << 20;
+    let memory = Memory::at(Lsn::new(START));
+    {
+        let mut state = memory.lock();
+        state.bytes = vec![7; SEGMENT as usize + 100];
+        state.valid_end = Some(Lsn::new(START + 40));
+    }
+    let main = Mutex::new(None);
+    let (info, server) = serve_each(3, move |()| {
+        let count = std::cell::Cell::new(0);
+        move |peer: &mut Peer| {
+            peer.welcome();
+            count.set(count.get() + 1);
+            match count.get() {
+                1 => {
+                    peer.answer_identify(SYSTEM, 1, "0/4000000");
+                    peer.answer_show("server_version_num", "140023");
+                    peer.answer_show("wal_level", "replica");
+                    peer.answer_show("wal_segment_size", "1MB");
+                    *main.lock().unwrap() = Some(peer.keep());
+                }
+                2 => {
+                    let query = peer.expect_query("START_REPLICATION");
+                    assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000028 TIMELINE 1");
+                    peer.send(b'W', &[0, 0, 0]);
+                    peer.error("58P01", "requested WAL segment has already been removed");
+                }
+                _ => {
+                    let query = peer.expect_query("START_REPLICATION");
+                    assert_eq!(query, "START_REPLICATION PHYSICAL 0/3100000 TIMELINE 1");
+                    peer.send(b'W', &[0, 0, 0]);
+                    peer.wal(START + SEGMENT, START + SEGMENT + 9, &[7; 9]);
+                    let mut main = main.lock().unwrap().take().unwrap();
+                    let query = main.expect_query("START_REPLICATION");
+                    assert_eq!(
+                        query,
+                        "START_REPLICATION SLOT \"mine\" PHYSICAL 0/3100000 TIMELINE 1"
+                    );
+                    main.send(b'W', &[0, 0, 0]);
+                }
+            }
+        }
+    });
+    let mut options = FollowOptions::new(info, Kind::Postgres(PgVersion::V14), SYSTEM);
+    options.slot = Some("mine".parse().unwrap());
+    let mut timing = Counted {
+        pauses: Arc::default(),
+        stop_after: 1,
+    };
+    let (control, status) = (Control::new(), ReceiverStatus::new());
+    let mut sink = memory.sink();
+    follow(
+        &options,
+        &mut sink,
+        &control,
+        &status,
+        &mut timing,
+        &no_log(),
+    )
+    .unwrap();
+    server.join().unwrap();
+    assert_eq!(memory.lock().rewinds, [Lsn::new(START + SEGMENT)]);
+}
+
 /// What the server does not send again may be the only copy.
 #[test]
 fn nothing_is_cut_off_before_the_server_agrees_to_send_it_again() {

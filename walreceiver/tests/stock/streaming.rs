@@ -195,37 +195,17 @@ fn positions_that_are_not_reported_do_not_move_the_slot() {
     let mut follow_options = options(&server, "");
     let name = slot(&server);
     follow_options.slot = Some(name.clone());
-    let before = server
-        .connect()
-        .read_slot(&name)
-        .unwrap()
-        .unwrap()
-        .restart_lsn;
-    let memory = Memory::at(before.unwrap());
+    let before = server.slot_restart(name.as_str());
+    let memory = Memory::at(before);
     memory.lock().acknowledge = false;
     let running = Running::start(follow_options, &memory);
     write_wal(&server);
     memory.wait_for(server.flush_lsn());
     running.control.wake();
-    assert_eq!(
-        server
-            .connect()
-            .read_slot(&name)
-            .unwrap()
-            .unwrap()
-            .restart_lsn,
-        before
-    );
+    assert_eq!(server.slot_restart(name.as_str()), before);
     memory.acknowledge(&running.control);
     let end = memory.lock().end();
-    while server
-        .connect()
-        .read_slot(&name)
-        .unwrap()
-        .unwrap()
-        .restart_lsn
-        < Some(end)
-    {
+    while server.slot_restart(name.as_str()) < end {
         thread::yield_now();
     }
     running.stop().unwrap();
@@ -283,13 +263,7 @@ fn an_unverified_tail_is_asked_for_again() {
     let name = slot(&server);
     let mut follow_options = options(&server, "");
     follow_options.slot = Some(name.clone());
-    let start = server
-        .connect()
-        .read_slot(&name)
-        .unwrap()
-        .unwrap()
-        .restart_lsn
-        .unwrap();
+    let start = server.slot_restart(name.as_str());
     write_wal(&server);
     let memory = Memory::at(start);
     {

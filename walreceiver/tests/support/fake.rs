@@ -43,6 +43,12 @@ pub(crate) fn serve_each<T: Send + 'static, S: Fn(&mut Peer) -> T>(
 }
 
 impl Peer {
+    /// The same connection, to go on with in the script of a later one.
+    pub(crate) fn keep(&self) -> Peer {
+        let stream = self.stream.try_clone().unwrap();
+        Peer { stream }
+    }
+
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         // The client may have gone already; then the test looks at what it found.
         let _ = self.stream.write_all(bytes);

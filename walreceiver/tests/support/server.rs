@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 use walreceiver::{BackupOptions, BaseBackup, ConnInfo, Connection, Environment};
-use walrecord::PgVersion;
+use walrecord::{Lsn, PgVersion};
 
 /// The account that runs servers when we are root.
 const ACCOUNT: &str = "postgres";
@@ -196,6 +196,15 @@ impl Server {
 
     pub(crate) fn connect(&self) -> Connection {
         Connection::connect(&self.conninfo(""), &super::no_log()).unwrap()
+    }
+}
+
+impl Server {
+    /// From where a slot keeps WAL, asked with SQL, which 14 knows too.
+    pub(crate) fn slot_restart(&self, slot: &str) -> Lsn {
+        let text = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = $1";
+        let row = self.sql().query_one(text, &[&slot]).unwrap();
+        row.get::<_, String>(0).parse().unwrap()
     }
 }
 
