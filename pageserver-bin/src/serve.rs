@@ -182,7 +182,7 @@ fn store_error(error: StoreError) -> SourceError {
 /// The kind that tells a client what to make of a failed read.
 pub fn kind_of(error: &ReadError) -> ErrorKind {
     match error {
-        ReadError::NotReadable { .. } => ErrorKind::NotReadable,
+        ReadError::NotReadable { .. } | ReadError::AncestorBehind { .. } => ErrorKind::NotReadable,
         ReadError::NoRelation { .. } => ErrorKind::NotFound,
         ReadError::PastEnd { .. } => ErrorKind::PastEnd,
         ReadError::Redo { source, .. } if matches!(**source, RedoError::Unsupported { .. }) => {

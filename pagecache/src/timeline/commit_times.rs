@@ -290,7 +290,6 @@ mod tests {
     use super::*;
     use crate::storage::Rng;
     use crate::timeline::layers::{Frozen, MemoryLayer};
-    use crate::timeline::open::empty_layers;
 
     /// Many runs, in two layers and under two keys, with times that go back as often as they go on.
     struct Many {
@@ -302,7 +301,7 @@ mod tests {
         fn new(seed: u64) -> Many {
             let mut rng = Rng::new(seed);
             let start = Lsn::new((1 << 32) - 500_000);
-            let mut layers = empty_layers(start);
+            let mut layers = LayerSet::new(start, None);
             let mut ends: Vec<TransactionEnd> = Vec::new();
             let (mut at, mut clock, mut before) = (start, 700_000_000_000_000, NO_TIME);
             for number in 0..20_000 {

@@ -119,11 +119,10 @@ mod tests {
 
     use super::*;
     use crate::timeline::layers::{Frozen, MemoryLayer};
-    use crate::timeline::open::empty_layers;
 
     #[test]
     fn all_versions_come_newest_first_whatever_their_number_and_size() {
-        let mut layers = empty_layers(Lsn::new(0));
+        let mut layers = LayerSet::new(Lsn::new(0), None);
         let key = Key::control();
         let lsn = |number: u64| Lsn::new(number * 8);
         // Large ones fill a batch before it has its number.
