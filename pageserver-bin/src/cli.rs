@@ -70,6 +70,16 @@ pub enum Command {
     Time(TimeOfLsn),
     /// Write everything into layer files now.
     Checkpoint(Checkpoint),
+    /// Merge layer files now, and free what garbage collection has given up.
+    Compact(Compact),
+    /// Move the window in which every LSN is readable on, and remove the WAL below it.
+    Gc(Gc),
+    /// List, branch and delete timelines.
+    Timeline {
+        /// What about them.
+        #[command(subcommand)]
+        command: Timelines,
+    },
     /// Read everything that is stored, rebuild every page, and say what is wrong and where.
     Verify(Verify),
     /// Write a data directory at an LSN or a time, which stock PostgreSQL starts from at once.
@@ -238,6 +248,95 @@ pub struct Checkpoint {
     /// The timeline, by name or id.
     #[arg(long, default_value = "main")]
     pub timeline: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver compact`
+#[derive(Debug, Args)]
+pub struct Compact {
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Merge all layers into one sorted run, rather than what the background work would merge by now.
+    #[arg(long)]
+    pub full: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver gc`
+#[derive(Debug, Args)]
+pub struct Gc {
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Give up everything below this LSN, as far as it is in layer files, whatever the settings say. Branches keep
+    /// what they rest on.
+    #[arg(long, value_name = "LSN")]
+    pub below: Option<Lsn>,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver timeline`
+#[derive(Debug, Subcommand)]
+pub enum Timelines {
+    /// Show the timelines.
+    List(TimelineList),
+    /// Make a timeline that has all that another has up to an LSN or a time, at no cost in space.
+    Branch(TimelineBranch),
+    /// Remove a timeline and all that only it has. Refused while others branch from it.
+    Delete(TimelineDelete),
+}
+
+/// `pageserver timeline list`
+#[derive(Debug, Args)]
+pub struct TimelineList {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver timeline branch`
+#[derive(Debug, Args)]
+pub struct TimelineBranch {
+    /// The new timeline's name: letters, digits and `._-`.
+    pub name: String,
+    /// The timeline to branch from, by name or id.
+    #[arg(long, value_name = "TIMELINE", default_value = "main")]
+    pub from: String,
+    /// Where.
+    #[command(flatten)]
+    pub at: At,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver timeline delete`
+#[derive(Debug, Args)]
+pub struct TimelineDelete {
+    /// The timeline, by name or id.
+    pub name: String,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod follow;
 pub mod import;
 pub mod log;
+pub mod maintain;
 pub mod moment;
 mod page_dump;
 pub mod past;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use pageserver_bin::cli::{Cli, Command, Page};
+use pageserver_bin::cli::{Cli, Command, Page, Timelines};
 use pageserver_bin::stop::Stop;
 use pageserver_bin::{command, demo, log, run, waldump};
 
@@ -36,6 +36,17 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Lsn(args) => command::lsn(args, &log),
         Command::Time(args) => command::time(args, &log),
         Command::Checkpoint(args) => command::checkpoint(args, &log),
+        Command::Compact(args) => command::compact(args, &log),
+        Command::Gc(args) => command::gc(args, &log),
+        Command::Timeline {
+            command: Timelines::List(args),
+        } => command::timeline_list(args, &log),
+        Command::Timeline {
+            command: Timelines::Branch(args),
+        } => command::timeline_branch(args, &log),
+        Command::Timeline {
+            command: Timelines::Delete(args),
+        } => command::timeline_delete(args, &log),
         Command::Verify(args) => command::verify(args, &log),
         Command::Checkout(args) => command::checkout(args, &log),
         Command::Waldump(args) => waldump::waldump(args),

@@ -339,6 +339,7 @@ fn serve(
     let sources = HttpSources {
         pages: source,
         status: status.clone(),
+        maintenance: status.clone(),
         history: status,
         stats: pages.stats_reader(),
     };

@@ -8,8 +8,9 @@ use std::time::Instant;
 
 use pagecache::{Store, Timeline};
 use pageservice::http::{
-    CheckoutRequest, CheckpointDone, HistoryRequest, HistorySource, LsnOfTime, PageHistory,
-    ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeOfLsn, TimelineStatus, VerifyDone,
+    BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, GcDone,
+    HistoryRequest, HistorySource, LsnOfTime, MaintenanceSource, PageHistory, ReceiverState,
+    ServerStatus, StatusSource, TenantStatus, TimeOfLsn, TimelineStatus, VerifyDone,
 };
 use pageservice::{ErrorKind, SourceError};
 use slog::Logger;
@@ -17,6 +18,7 @@ use walreceiver::ReceiverStatus;
 use walrecord::Lsn;
 
 use crate::checkout::{CheckoutJob, checkout};
+use crate::maintain;
 use crate::moment::Moment;
 use crate::past;
 use crate::serve::find;
@@ -66,6 +68,8 @@ impl StoreStatus {
             pg_version: info.version.major(),
             system_identifier: info.system_identifier.to_string(),
             pg_timeline: info.pg_timeline,
+            ancestor_timeline_id: info.ancestor.map(|(timeline, _)| timeline.to_string()),
+            ancestor_lsn: info.ancestor.map(|(_, lsn)| lsn),
             oldest_lsn: progress.readable_from,
             last_record_lsn: progress.last_record,
             flush_lsn: progress.synced,
@@ -231,5 +235,38 @@ impl HistorySource for StoreStatus {
         lsn: Option<Lsn>,
     ) -> Result<VerifyDone, SourceError> {
         past::verify(&self.find(tenant, timeline)?, lsn, &mut |_, _, _| {})
+    }
+}
+
+impl MaintenanceSource for StoreStatus {
+    fn branch(&self, tenant: &str, request: &BranchRequest) -> Result<TimelineStatus, SourceError> {
+        let ancestor = self.find(tenant, &request.ancestor)?;
+        let made = maintain::branch(&self.store, &ancestor, &request.name, request.lsn)?;
+        Ok(self.describe(&made))
+    }
+
+    fn delete(&self, tenant: &str, timeline: &str) -> Result<DeleteDone, SourceError> {
+        let timeline = self.find(tenant, timeline)?;
+        let name = timeline.info().name;
+        if self.followed.as_ref() == Some(&name) {
+            let text = format!(
+                "{name:?} follows a primary: stop the server, or start it without --primary"
+            );
+            return Err(SourceError::new(ErrorKind::Invalid, text));
+        }
+        maintain::delete(&self.store, &timeline)
+    }
+
+    fn compact(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        full: bool,
+    ) -> Result<CompactDone, SourceError> {
+        maintain::compact(&self.find(tenant, timeline)?, full)
+    }
+
+    fn gc(&self, tenant: &str, timeline: &str, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
+        maintain::gc(&self.find(tenant, timeline)?, cutoff)
     }
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use common::{Fake, LAST, TENANT, Timelines, main_block, no_log, page_of, start};
 use pageservice::http::{
-    CheckoutRequest, CheckpointDone, Finding, HistoryRequest, HistorySource, HttpService,
-    HttpSources, LsnOfTime, PageHistory, ReceiverState, ServerStatus, StatusSource, TenantStatus,
-    TimeKind, TimeOfLsn, TimelineStatus, TransactionEnd, VerifyDone,
+    BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, Finding, GcDone,
+    HistoryRequest, HistorySource, HttpService, HttpSources, LsnOfTime, MaintenanceSource,
+    PageHistory, ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeKind, TimeOfLsn,
+    TimelineStatus, TransactionEnd, VerifyDone,
 };
 use pageservice::walrecord::Lsn;
 use pageservice::{
@@ -33,6 +34,8 @@ fn main_timeline() -> TimelineStatus {
         pg_version: 15,
         system_identifier: u64::MAX.to_string(),
         pg_timeline: 1,
+        ancestor_timeline_id: None,
+        ancestor_lsn: None,
         oldest_lsn: Lsn::new(0x100),
         last_record_lsn: LAST,
         flush_lsn: LAST + 8,
@@ -194,10 +197,56 @@ struct Setup {
     http: HttpService,
 }
 
+impl MaintenanceSource for Server {
+    fn branch(&self, tenant: &str, request: &BranchRequest) -> Result<TimelineStatus, SourceError> {
+        checked(tenant, &request.ancestor)?;
+        Ok(TimelineStatus {
+            name: request.name.clone(),
+            ancestor_timeline_id: Some("f".repeat(32)),
+            ancestor_lsn: request.lsn,
+            ..main_timeline()
+        })
+    }
+
+    fn delete(&self, tenant: &str, timeline: &str) -> Result<DeleteDone, SourceError> {
+        checked(tenant, timeline)?;
+        let text = "2 branch from it";
+        Err(SourceError::new(ErrorKind::Invalid, text))
+    }
+
+    fn compact(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        full: bool,
+    ) -> Result<CompactDone, SourceError> {
+        checked(tenant, timeline)?;
+        Ok(CompactDone {
+            merges: u64::from(full),
+            runs_before: 4,
+            runs_after: 1,
+            layers_before: 4,
+            layers_after: 2,
+            bytes_before: 100,
+            bytes_after: 50,
+        })
+    }
+
+    fn gc(&self, tenant: &str, timeline: &str, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
+        checked(tenant, timeline)?;
+        Ok(GcDone {
+            oldest_lsn_before: Lsn::new(0x100),
+            oldest_lsn: cutoff.unwrap_or(LAST),
+            wal_bytes_removed: 16,
+        })
+    }
+}
+
 fn sources(pages: &PageService, server: &Arc<Server>) -> HttpSources {
     HttpSources {
         pages: Arc::new(Timelines(Fake::new())),
         status: Arc::<Server>::clone(server),
+        maintenance: Arc::<Server>::clone(server),
         history: Arc::<Server>::clone(server),
         stats: pages.stats_reader(),
     }
@@ -284,6 +333,39 @@ fn states_are_shown_as_json() {
     assert_eq!(all, json!([one]));
     let read: TimelineStatus = serde_json::from_value(one).unwrap();
     assert_eq!(read, main_timeline());
+}
+
+#[test]
+fn timelines_are_branched_compacted_collected_and_deleted() {
+    let setup = setup();
+    let all = format!("/v1/tenant/{TENANT}/timeline");
+    let body = r#"{"name":"try","ancestor":"main","lsn":"0/200"}"#;
+    let made = setup.post(&all, body).json();
+    assert_eq!(made["name"], "try");
+    assert_eq!(made["ancestor_lsn"], "0/200");
+    for (path, body, status) in [
+        (all.as_str(), r#"{"name":"try","ancestor":"other"}"#, 404),
+        (all.as_str(), r#"{"name":"try"}"#, 400),
+        (all.as_str(), "", 400),
+        (&at_main("/compact?full=yes"), "", 400),
+        (&at_main("/do_gc?lsn=0"), "", 400),
+    ] {
+        assert_eq!(setup.post(path, body).status, status, "{path} {body}");
+    }
+    let plain = setup.ask("POST", &all, "text/plain", body);
+    assert_eq!(plain.status, 415);
+    let done = setup.post(&at_main("/compact?full=true"), "").json();
+    assert_eq!(
+        (&done["merges"], &done["bytes_after"]),
+        (&json!(1), &json!(50))
+    );
+    assert_eq!(setup.post(&at_main("/compact"), "").json()["merges"], 0);
+    let done = setup.post(&at_main("/do_gc?lsn=0/180"), "").json();
+    assert_eq!(done["oldest_lsn"], "0/180");
+    assert_eq!(setup.get(&at_main("/compact")).status, 405);
+    let refused = setup.ask("DELETE", &at_main(""), "", "");
+    assert_eq!(refused.status, 400);
+    assert!(refused.message().contains("branch from it"));
 }
 
 #[test]
@@ -449,7 +531,7 @@ fn the_description_is_true() {
     let setup = setup();
     let openapi = setup.get("/v1/openapi.json").json();
     let paths = openapi["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 13);
+    assert_eq!(paths.len(), 15);
     for (path, methods) in paths {
         let path = path
             .replace("{tenant}", TENANT)
@@ -473,6 +555,8 @@ fn the_description_is_true() {
         ("Receiver", shown["receiver"].clone()),
         ("Timeline", shown),
         ("Checkpoint", setup.post(&at_main("/checkpoint"), "").json()),
+        ("Compact", setup.post(&at_main("/compact"), "").json()),
+        ("Gc", setup.post(&at_main("/do_gc"), "").json()),
         ("LsnOfTime", lsn_of_time.clone()),
         ("TransactionEnd", lsn_of_time["stops_before"].clone()),
         (

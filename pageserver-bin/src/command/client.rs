@@ -44,6 +44,13 @@ impl Server {
             .with_context(|| format!("the answer to {path} is not what was expected"))
     }
 
+    pub(super) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let url = format!("{}{path}", self.base);
+        let answer = self.agent.delete(&url).call();
+        serde_json::from_slice(&self.body(answer, &url)?)
+            .with_context(|| format!("the answer to {path} is not what was expected"))
+    }
+
     fn body(
         &self,
         answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,

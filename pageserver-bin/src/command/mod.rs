@@ -1,9 +1,10 @@
 //! The commands that are asked and answered: import, status, page get and history, lsn, time, checkpoint,
-//! verify, checkout, walverify.
+//! compact, gc, timeline, verify, checkout, walverify.
 
 mod checkout;
 mod client;
 mod import;
+mod maintain;
 mod page;
 mod past;
 mod status;
@@ -21,6 +22,7 @@ use crate::follow::EXAMINE_LIMIT;
 
 pub use checkout::checkout;
 pub use import::import;
+pub use maintain::{compact, gc, timeline_branch, timeline_delete, timeline_list};
 pub use page::page_get;
 pub use past::{checkpoint, lsn, page_history, time, verify};
 pub use status::status;

@@ -22,7 +22,7 @@ use crate::moment::Moment;
 use crate::past;
 
 /// Where a question goes.
-enum Asked {
+pub(super) enum Asked {
     /// To a running server: what its paths begin with.
     Server(Server, String),
     /// To a data directory. The store is held open.
@@ -30,7 +30,7 @@ enum Asked {
 }
 
 impl Asked {
-    fn new(server: &cli::Server, timeline: &str, log: &Logger) -> Result<Asked> {
+    pub(super) fn new(server: &cli::Server, timeline: &str, log: &Logger) -> Result<Asked> {
         let Some(dir) = &server.data_dir else {
             let base = format!("/v1/tenant/{timeline}/timeline/{timeline}");
             return Ok(Asked::Server(Server::new(&server.server), base));
@@ -372,7 +372,7 @@ impl Drop for Bar {
     }
 }
 
-fn json(value: &impl Serialize) -> Result<()> {
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
     answer(&serde_json::to_string_pretty(value)?);
     Ok(())
 }

@@ -73,7 +73,7 @@ fn new_tenant() -> Result<TenantId> {
 }
 
 /// A new random timeline id.
-fn new_timeline() -> Result<TimelineId> {
+pub(crate) fn new_timeline() -> Result<TimelineId> {
     Ok(TimelineId::from_bytes(random()?))
 }
 

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use serde::de::DeserializeOwned;
 use walrecord::{BlockTag, Lsn};
 
 use super::answer::{Answer, ApiError};
 use super::history::HistorySource;
-use super::params::{PageParams, history, only_lsn, take};
+use super::maintenance::{BranchRequest, MaintenanceSource};
+use super::params::{PageParams, flag, history, only_lsn, take};
 use super::source::{CheckoutRequest, StatusSource};
 use crate::plausible::check_page;
 use crate::server::is_name;
@@ -23,6 +25,8 @@ pub struct HttpSources {
     pub pages: Arc<dyn PageSource>,
     /// Shows and steers the server.
     pub status: Arc<dyn StatusSource>,
+    /// Changes timelines.
+    pub maintenance: Arc<dyn MaintenanceSource>,
     /// Answers questions about the past.
     pub history: Arc<dyn HistorySource>,
     /// The counters of the page service.
@@ -85,9 +89,20 @@ impl Api {
                 get(request)?;
                 Ok(Answer::json(&status.tenants()))
             }
+            ["v1", "tenant", tenant, "timeline"] if request.method == "POST" => {
+                let body: BranchRequest = json_body(request)?;
+                let maintenance = &self.sources.maintenance;
+                Ok(Answer::json(&maintenance.branch(name(tenant)?, &body)?))
+            }
             ["v1", "tenant", tenant, "timeline"] => {
                 get(request)?;
                 Ok(Answer::json(&status.timelines(name(tenant)?)?))
+            }
+            ["v1", "tenant", tenant, "timeline", timeline] if request.method == "DELETE" => {
+                take(request.query, [])?;
+                let maintenance = &self.sources.maintenance;
+                let done = maintenance.delete(name(tenant)?, name(timeline)?)?;
+                Ok(Answer::json(&done))
             }
             ["v1", "tenant", tenant, "timeline", timeline] => {
                 get(request)?;
@@ -101,6 +116,7 @@ impl Api {
                     "page" => self.page(request, tenant, timeline),
                     "checkpoint" => self.checkpoint(request, tenant, timeline),
                     "checkout" => self.checkout(request, tenant, timeline),
+                    "compact" | "do_gc" => self.maintain(request, verb, tenant, timeline),
                     "get_lsn_by_timestamp" | "get_timestamp_of_lsn" | "history" | "verify" => {
                         self.past(request, verb, tenant, timeline)
                     }
@@ -149,16 +165,27 @@ impl Api {
         timeline: &str,
     ) -> Result<Answer, Answer> {
         method(request, "POST")?;
-        take(request.query, [])?;
-        // A web page of anybody may make a browser send a body of another type to this address.
-        let media_type = request.content_type.split(';').next().unwrap_or("").trim();
-        if !media_type.eq_ignore_ascii_case("application/json") {
-            return Err(ApiError::ContentType.into());
-        }
-        let body: CheckoutRequest = serde_json::from_slice(request.body)
-            .map_err(|error| ApiError::Body(error.to_string()))?;
+        let body: CheckoutRequest = json_body(request)?;
         let done = self.sources.status.checkout(tenant, timeline, &body)?;
         Ok(Answer::json(&done))
+    }
+
+    fn maintain(
+        &self,
+        request: &ApiRequest<'_>,
+        verb: &str,
+        tenant: &str,
+        timeline: &str,
+    ) -> Result<Answer, Answer> {
+        method(request, "POST")?;
+        let source = &self.sources.maintenance;
+        Ok(match verb {
+            "compact" => {
+                let full = flag(request.query, "full")?;
+                Answer::json(&source.compact(tenant, timeline, full)?)
+            }
+            _ => Answer::json(&source.gc(tenant, timeline, only_lsn(request.query)?)?),
+        })
     }
 
     fn past(
@@ -215,6 +242,17 @@ fn method(request: &ApiRequest<'_>, method: &'static str) -> Result<(), ApiError
     } else {
         Err(ApiError::Method(method))
     }
+}
+
+/// The body of a request that has no parameters.
+fn json_body<T: DeserializeOwned>(request: &ApiRequest<'_>) -> Result<T, ApiError> {
+    take(request.query, [])?;
+    // A web page of anybody may make a browser send a body of another type to this address.
+    let media_type = request.content_type.split(';').next().unwrap_or("").trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return Err(ApiError::ContentType);
+    }
+    serde_json::from_slice(request.body).map_err(|error| ApiError::Body(error.to_string()))
 }
 
 fn name(text: &str) -> Result<&str, ApiError> {

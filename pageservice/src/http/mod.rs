@@ -4,6 +4,7 @@
 mod answer;
 mod api;
 mod history;
+mod maintenance;
 mod params;
 mod service;
 mod source;
@@ -13,6 +14,7 @@ pub use history::{
     Finding, HistoryRequest, HistorySource, LsnOfTime, MAX_VERSIONS, PageHistory, PageVersion,
     TimeKind, TimeOfLsn, TransactionEnd, VerifyDone,
 };
+pub use maintenance::{BranchRequest, CompactDone, DeleteDone, GcDone, MaintenanceSource};
 pub use service::HttpService;
 pub use source::{
     CheckoutRequest, CheckpointDone, ErrorBody, ReceiverState, ServerStatus, StatusSource,

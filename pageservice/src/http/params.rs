@@ -57,6 +57,12 @@ pub(super) fn only_lsn(query: &str) -> Result<Option<Lsn>, ApiError> {
     position(lsn)
 }
 
+/// The only parameter of a path, `true` or `false`; false if it is not there.
+pub(super) fn flag(query: &str, name: &'static str) -> Result<bool, ApiError> {
+    let [text] = take(query, [name])?;
+    text.map_or(Ok(false), |text| value(name, &text))
+}
+
 fn position(text: Option<Cow<'_, str>>) -> Result<Option<Lsn>, ApiError> {
     let lsn = text.map(|text| value::<Lsn>("lsn", &text)).transpose()?;
     if lsn == Some(Lsn::INVALID) {

@@ -87,6 +87,12 @@ pub struct TimelineStatus {
     pub system_identifier: String,
     /// The Postgres timeline that it follows.
     pub pg_timeline: u32,
+    /// The id of the timeline that it branches from; absent if it is no branch.
+    #[serde(default)]
+    pub ancestor_timeline_id: Option<String>,
+    /// Where it branches from that; absent if it is no branch.
+    #[serde(with = "optional_lsn_text", default)]
+    pub ancestor_lsn: Option<Lsn>,
     /// The oldest readable LSN.
     #[serde(with = "lsn_text")]
     pub oldest_lsn: Lsn,

@@ -1,0 +1,87 @@
+//! What is done to timelines besides reading, as `/v1` and the command line ask for it: branches, deletion,
+//! compaction, garbage collection.
+
+use pagecache::{NewBranch, ReadError, Store, StoreError, Timeline};
+use pageservice::http::{CompactDone, DeleteDone, GcDone};
+use pageservice::{ErrorKind, SourceError};
+use walrecord::Lsn;
+
+use crate::import::new_timeline;
+use crate::serve::read_error;
+
+/// Makes a branch of `ancestor` at `lsn`, or at its newest.
+///
+/// # Errors
+/// If the name is taken or none, or the LSN is not readable.
+pub fn branch(
+    store: &Store,
+    ancestor: &Timeline,
+    name: &str,
+    lsn: Option<Lsn>,
+) -> Result<Timeline, SourceError> {
+    let timeline = new_timeline();
+    let branch = NewBranch {
+        timeline: timeline
+            .map_err(|error| SourceError::new(ErrorKind::Internal, error.to_string()))?,
+        name: name.to_owned(),
+        lsn: lsn.unwrap_or(ancestor.progress().last_record),
+    };
+    store.branch(ancestor, &branch).map_err(refusal)
+}
+
+/// Removes a timeline.
+///
+/// # Errors
+/// If others branch from it, or the disk refuses.
+pub fn delete(store: &Store, timeline: &Timeline) -> Result<DeleteDone, SourceError> {
+    let deleted = timeline.info().name;
+    store.delete(timeline).map_err(refusal)?;
+    Ok(DeleteDone { deleted })
+}
+
+/// Merges the layers of a timeline.
+///
+/// # Errors
+/// If a layer cannot be read or written.
+pub fn compact(timeline: &Timeline, full: bool) -> Result<CompactDone, SourceError> {
+    let done = timeline.compact(full).map_err(refusal)?;
+    Ok(CompactDone {
+        merges: done.merges,
+        runs_before: done.runs.0,
+        runs_after: done.runs.1,
+        layers_before: done.layers.0,
+        layers_after: done.layers.1,
+        bytes_before: done.bytes.0,
+        bytes_after: done.bytes.1,
+    })
+}
+
+/// Moves the window of a timeline on.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn gc(timeline: &Timeline, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
+    let done = match cutoff {
+        Some(cutoff) => timeline.gc_below(cutoff),
+        None => timeline.gc(),
+    };
+    let done = done.map_err(refusal)?;
+    Ok(GcDone {
+        oldest_lsn_before: done.readable_from.0,
+        oldest_lsn: done.readable_from.1,
+        wal_bytes_removed: done.wal_bytes,
+    })
+}
+
+fn refusal(error: StoreError) -> SourceError {
+    match error {
+        StoreError::Read(_) | StoreError::Layer(_) | StoreError::BadRecord { .. } => {
+            read_error(ReadError::from(error))
+        }
+        StoreError::TimelineExists(_)
+        | StoreError::HasBranches { .. }
+        | StoreError::Manifest(_) => SourceError::new(ErrorKind::Invalid, error),
+        StoreError::Stopping => SourceError::new(ErrorKind::ShuttingDown, error),
+        _ => SourceError::new(ErrorKind::Internal, error),
+    }
+}

@@ -1,0 +1,94 @@
+//! What HTTP starts on timelines besides reading: branches, compaction, garbage collection, deletion.
+
+use serde::{Deserialize, Serialize};
+use walrecord::Lsn;
+
+use super::source::{TimelineStatus, lsn_text, optional_lsn_text};
+use crate::source::SourceError;
+
+/// Changes timelines. Called on a small pool of threads that may block.
+pub trait MaintenanceSource: Send + Sync + 'static {
+    /// Makes a branch, durably.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such timeline to branch from;
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the name is taken or no name;
+    /// [`ErrorKind::NotReadable`](crate::ErrorKind::NotReadable) if the LSN is outside the window.
+    fn branch(&self, tenant: &str, request: &BranchRequest) -> Result<TimelineStatus, SourceError>;
+
+    /// Removes a timeline and all that only it has.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if others branch from it or a primary is followed into
+    /// it.
+    fn delete(&self, tenant: &str, timeline: &str) -> Result<DeleteDone, SourceError>;
+
+    /// Merges layers: as far as the background work would, or all of them into one sorted run.
+    ///
+    /// # Errors
+    /// If a layer cannot be read or written; what was done until then counts.
+    fn compact(&self, tenant: &str, timeline: &str, full: bool)
+    -> Result<CompactDone, SourceError>;
+
+    /// Moves the window on to where the settings have it, or to `cutoff`, and removes the WAL files below.
+    ///
+    /// # Errors
+    /// If the disk refuses.
+    fn gc(&self, tenant: &str, timeline: &str, cutoff: Option<Lsn>) -> Result<GcDone, SourceError>;
+}
+
+/// The body of `POST /v1/tenant/{tenant}/timeline`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BranchRequest {
+    /// The new timeline's name.
+    pub name: String,
+    /// The timeline to branch from, by name or id.
+    pub ancestor: String,
+    /// Where; the newest if absent.
+    #[serde(
+        with = "optional_lsn_text",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub lsn: Option<Lsn>,
+}
+
+/// The answer to `DELETE /v1/tenant/{tenant}/timeline/{timeline}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteDone {
+    /// The name of what was removed.
+    pub deleted: String,
+}
+
+/// The answer to `POST .../compact`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompactDone {
+    /// Merges that were done.
+    pub merges: u64,
+    /// Sorted runs of layers before.
+    pub runs_before: u64,
+    /// Sorted runs of layers after.
+    pub runs_after: u64,
+    /// Layer files before.
+    pub layers_before: u64,
+    /// Layer files after.
+    pub layers_after: u64,
+    /// Bytes of layer files before.
+    pub bytes_before: u64,
+    /// Bytes of layer files after.
+    pub bytes_after: u64,
+}
+
+/// The answer to `POST .../do_gc`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GcDone {
+    /// The oldest LSN at which everything was readable before.
+    #[serde(with = "lsn_text")]
+    pub oldest_lsn_before: Lsn,
+    /// The oldest LSN at which everything is readable now.
+    #[serde(with = "lsn_text")]
+    pub oldest_lsn: Lsn,
+    /// Bytes of WAL files removed.
+    pub wal_bytes_removed: u64,
+}
