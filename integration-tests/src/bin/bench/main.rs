@@ -10,6 +10,7 @@ mod import;
 mod ingest;
 mod latency;
 mod measure;
+mod redo;
 mod wal;
 mod waldump;
 
@@ -62,6 +63,11 @@ enum What {
     Ingest(ingest::Options),
     /// Time of a page over the page stream, against a bare exchange of the same bytes.
     Latency(latency::Options),
+    /// CPU time to redo WAL on pages in memory, against the startup process of stock recovery.
+    Redo(redo::Options),
+    /// Redoes segment files and is gone: the process that `redo` measures.
+    #[command(hide = true)]
+    ReplayFiles(redo::ReplayOptions),
     /// Time to show WAL as text, against `pg_waldump`.
     Waldump(waldump::Options),
     /// `pageserver waldump`: the process whose time `waldump` measures.
@@ -113,6 +119,8 @@ fn main() -> Result<()> {
         What::Import(options) => import::run(&Bench::new(cli.common)?, &options),
         What::Ingest(options) => ingest::run(&Bench::new(cli.common)?, &options),
         What::Latency(options) => latency::run(&Bench::new(cli.common)?, &options),
+        What::Redo(options) => redo::run(&Bench::new(cli.common)?, &options),
+        What::ReplayFiles(options) => redo::replay_files(&options),
         What::Waldump(options) => waldump::run(&Bench::new(cli.common)?, &options),
         What::Show(args) => pageserver_bin::waldump::waldump(&args),
     }

@@ -73,10 +73,19 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// CPU time of all children that were waited for.
 fn children_cpu() -> Duration {
+    cpu(libc::RUSAGE_CHILDREN)
+}
+
+/// CPU time of this process so far, user and system.
+pub(crate) fn own_cpu() -> Duration {
+    cpu(libc::RUSAGE_SELF)
+}
+
+fn cpu(whose: libc::c_int) -> Duration {
     // SAFETY: a `rusage` of zeros is a valid value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: `usage` is a `rusage` that we may write to; RUSAGE_CHILDREN cannot fail.
-    unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage) };
+    // SAFETY: `usage` is a `rusage` that we may write to; with these two targets it cannot fail.
+    unsafe { libc::getrusage(whose, &mut usage) };
     let time = |t: libc::timeval| {
         Duration::from_secs(t.tv_sec.unsigned_abs())
             + Duration::from_micros(t.tv_usec.unsigned_abs())

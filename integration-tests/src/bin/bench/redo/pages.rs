@@ -1,0 +1,192 @@
+//! Pages in memory, as a base backup has them and redo leaves them. Serves all replays of this benchmark.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use rustc_hash::FxHashMap;
+use stockpg::RecoveredDir;
+use walrecord::{
+    BlockNumber, ForkNumber, MetaEffect, PAGE_SIZE, Page, PageKey, RELSEG_BLOCKS, RelFileLocator,
+    SLRU_PAGES_PER_SEGMENT,
+};
+
+/// Pages whose memory is asked for at once.
+const SLAB: usize = 256;
+
+/// Every page that was asked for. One that a record meets first is read from the backup, one by one, as
+/// the startup process reads it into its buffers.
+pub(super) struct Pages {
+    base: Base,
+    places: FxHashMap<PageKey, u32>,
+    slabs: Vec<Box<[u8]>>,
+    used: u32,
+}
+
+/// The files of a backup that were read from.
+struct Base {
+    dir: Arc<RecoveredDir>,
+    files: FxHashMap<PathBuf, File>,
+    /// The file that was read last.
+    last: Option<((RelFileLocator, ForkNumber, u32), Option<File>)>,
+    /// Where forks were cut off: behind that, the backup says nothing any more.
+    cut: FxHashMap<(RelFileLocator, ForkNumber), BlockNumber>,
+}
+
+impl Pages {
+    pub(super) fn new(dir: Arc<RecoveredDir>) -> Pages {
+        Pages {
+            base: Base {
+                dir,
+                files: FxHashMap::default(),
+                last: None,
+                cut: FxHashMap::default(),
+            },
+            places: FxHashMap::default(),
+            slabs: Vec::new(),
+            used: 0,
+        }
+    }
+
+    /// The page as it is now; all zeros if there is none.
+    ///
+    /// # Errors
+    /// If the backup cannot be read.
+    #[inline]
+    pub(super) fn get(&mut self, key: &PageKey) -> Result<&mut Page> {
+        let place = match self.places.get(key) {
+            Some(place) => *place,
+            None => self.load(key)?,
+        };
+        Ok(page_at(&mut self.slabs, place))
+    }
+
+    #[cold]
+    fn load(&mut self, key: &PageKey) -> Result<u32> {
+        let place = self.used;
+        if place as usize == self.slabs.len() * SLAB {
+            self.slabs
+                .push(vec![0; SLAB * PAGE_SIZE].into_boxed_slice());
+        }
+        self.base.read(key, page_at(&mut self.slabs, place))?;
+        self.used += 1;
+        self.places.insert(*key, place);
+        Ok(place)
+    }
+
+    /// Forgets the pages that a change of relations takes away.
+    ///
+    /// # Errors
+    /// If databases are copied or removed, which no workload of this benchmark does.
+    pub(super) fn change(&mut self, change: &MetaEffect<'_>) -> Result<()> {
+        match *change {
+            MetaEffect::RelationTruncate { rel, fork, blocks } => {
+                let cut = self.base.cut.entry((rel, fork)).or_insert(blocks);
+                *cut = blocks.min(*cut);
+                self.places.retain(|key, _| match key {
+                    PageKey::Block(tag) => (tag.rel, tag.fork) != (rel, fork) || tag.block < blocks,
+                    PageKey::Slru(_) => true,
+                });
+            }
+            MetaEffect::RelationDrop { rel } => {
+                for fork in ForkNumber::ALL {
+                    self.base.cut.insert((rel, fork), 0);
+                }
+                self.places.retain(|key, _| match key {
+                    PageKey::Block(tag) => tag.rel != rel,
+                    PageKey::Slru(_) => true,
+                });
+            }
+            MetaEffect::DatabaseCopy { .. } | MetaEffect::DatabaseDrop { .. } => {
+                anyhow::bail!("{change:?} is not for this benchmark")
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// All of them, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PageKey, &Page)> {
+        self.places.iter().map(|(key, place)| {
+            let slab = &self.slabs[*place as usize / SLAB];
+            (key, &slab.as_chunks().0[*place as usize % SLAB])
+        })
+    }
+}
+
+/// Whether a change takes pages away.
+pub(super) fn removes_pages(change: &MetaEffect<'_>) -> bool {
+    matches!(
+        change,
+        MetaEffect::RelationTruncate { .. }
+            | MetaEffect::RelationDrop { .. }
+            | MetaEffect::DatabaseCopy { .. }
+            | MetaEffect::DatabaseDrop { .. }
+    )
+}
+
+fn page_at(slabs: &mut [Box<[u8]>], place: u32) -> &mut Page {
+    let slab = &mut slabs[place as usize / SLAB];
+    &mut slab.as_chunks_mut().0[place as usize % SLAB]
+}
+
+impl Base {
+    /// Fills `page`, which is all zeros, if the backup has it.
+    fn read(&mut self, key: &PageKey, page: &mut Page) -> Result<()> {
+        let (file, offset) = match key {
+            PageKey::Block(tag) => {
+                let cut = self.cut.get(&(tag.rel, tag.fork));
+                if cut.is_some_and(|cut| tag.block >= *cut) {
+                    return Ok(());
+                }
+                let segment = tag.block / RELSEG_BLOCKS;
+                let name = (tag.rel, tag.fork, segment);
+                if self.last.as_ref().is_none_or(|(last, _)| *last != name) {
+                    let file = match self.dir.block_location(*tag) {
+                        Ok((path, _)) => Some(self.file(path)?),
+                        // A relation that is made later.
+                        Err(_) => None,
+                    };
+                    self.last = Some((name, file));
+                }
+                let file = self.last.as_ref().and_then(|(_, file)| file.as_ref());
+                (file, tag.block % RELSEG_BLOCKS)
+            }
+            PageKey::Slru(slru) => {
+                let name = format!("{:04X}", slru.segment());
+                let path = self.dir.path().join(slru.kind.directory()).join(name);
+                self.last = None;
+                let file = path.exists().then(|| self.file(path)).transpose()?;
+                let last = self
+                    .last
+                    .insert(((RelFileLocator::default(), ForkNumber::Main, 0), file));
+                (last.1.as_ref(), slru.page % SLRU_PAGES_PER_SEGMENT)
+            }
+        };
+        let Some(file) = file else { return Ok(()) };
+        let read = file.read_at(page, u64::from(offset) * PAGE_SIZE as u64)?;
+        anyhow::ensure!(read == 0 || read == PAGE_SIZE, "half a page: {key}");
+        Ok(())
+    }
+
+    fn file(&mut self, path: PathBuf) -> Result<File> {
+        let file = match self.files.get(&path) {
+            Some(file) => file.try_clone()?,
+            None => {
+                let file =
+                    File::open(&path).with_context(|| format!("opening {}", path.display()))?;
+                let again = file.try_clone()?;
+                self.files.insert(path, file);
+                again
+            }
+        };
+        Ok(file)
+    }
+}
