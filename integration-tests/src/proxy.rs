@@ -16,6 +16,10 @@ const MAX_MESSAGE: usize = 64 << 20;
 /// Bytes before the payload of a WAL message: type, start, end, time (`XLogSendPhysical`).
 const WAL_HEADER: usize = 25;
 
+/// The server's messages that begin a copy: of a backup, of WAL (`CopyOutResponse`, `CopyBothResponse`).
+const COPY_OUT: u8 = b'H';
+const COPY_BOTH: u8 = b'W';
+
 /// WAL messages shorter than this are let through: a fault in the middle of a longer one hits a record,
 /// not the padding between two.
 const MIN_VICTIM: usize = 512;
@@ -192,6 +196,7 @@ fn connect(client: TcpStream, shared: &Arc<Shared>) -> io::Result<()> {
 /// Carries the server's messages to the client until a fault ends that.
 fn relay(mut server: &TcpStream, mut client: &TcpStream, shared: &Shared) -> io::Result<()> {
     let mut message = vec![0; 5];
+    let mut traffic = Traffic::Wal;
     loop {
         message.truncate(5);
         server.read_exact(&mut message)?;
@@ -201,7 +206,12 @@ fn relay(mut server: &TcpStream, mut client: &TcpStream, shared: &Shared) -> io:
         }
         message.resize(1 + length, 0);
         server.read_exact(&mut message[5..])?;
-        let due = due(&message, shared);
+        match message[0] {
+            COPY_OUT => traffic = Traffic::Backup,
+            COPY_BOTH => traffic = Traffic::Wal,
+            _ => {}
+        }
+        let due = due(&message, traffic, shared);
         match due {
             None => client.write_all(&message)?,
             Some(Harm::FlipBit) => {
@@ -228,10 +238,11 @@ fn relay(mut server: &TcpStream, mut client: &TcpStream, shared: &Shared) -> io:
 }
 
 /// Counts a message, and says what is to be done to it.
-fn due(message: &[u8], shared: &Shared) -> Option<Harm> {
-    let (traffic, bytes) = match (message[0], message.get(5)) {
-        (b'd', Some(b'w')) => (Traffic::Wal, message.len().saturating_sub(5 + WAL_HEADER)),
-        (b'd', Some(b'd')) => (Traffic::Backup, message.len() - 6),
+fn due(message: &[u8], traffic: Traffic, shared: &Shared) -> Option<Harm> {
+    let bytes = match (message[0], traffic, message.get(5)) {
+        (b'd', Traffic::Wal, Some(b'w')) => message.len().saturating_sub(5 + WAL_HEADER),
+        // From 15 on a byte says what follows; before, all is the archive's.
+        (b'd', Traffic::Backup, Some(_)) => message.len() - 6,
         _ => return None,
     };
     let mut state = shared.lock();

@@ -7,7 +7,7 @@ use thiserror::Error;
 use walrecord::{Lsn, PgTimelineId};
 
 use super::identify::{lsn, number};
-use super::quote::identifier;
+use super::quote::{identifier, literal};
 use super::single_row;
 use crate::connection::Connection;
 use crate::error::{ConnectionError, ProtocolError};
@@ -132,6 +132,26 @@ impl Connection {
         const COMMAND: &str = "DROP_REPLICATION_SLOT";
         self.query(COMMAND, &format!("{COMMAND} {}", identifier(name.as_str())))?;
         Ok(())
+    }
+
+    /// A slot's `restart_lsn`, asked with SQL; none if there is no such slot. Needs a connection to a database.
+    pub(crate) fn select_slot(
+        &mut self,
+        name: &SlotName,
+    ) -> Result<Option<Option<Lsn>>, ConnectionError> {
+        const COMMAND: &str = "SELECT";
+        let name = literal(name.as_str());
+        let text = format!(
+            "SELECT restart_lsn FROM pg_catalog.pg_replication_slots WHERE slot_name = {name}"
+        );
+        let sets = self.query(COMMAND, &text)?;
+        if sets.iter().all(|set| set.rows.is_empty()) {
+            return Ok(None);
+        }
+        let row = single_row(COMMAND, &sets, 1)?;
+        let restart_lsn = row.text(0, "restart_lsn")?;
+        let restart_lsn = restart_lsn.map(|text| lsn(text, "restart_lsn"));
+        Ok(Some(restart_lsn.transpose()?))
     }
 
     /// `READ_REPLICATION_SLOT` (15 and newer): none if there is no such slot.

@@ -55,10 +55,29 @@ impl Connection {
         log: &Logger,
         on_socket: OnSocket<'_>,
     ) -> Result<Connection, ConnectError> {
+        Connection::open(info, Login::Physical, log, on_socket)
+    }
+
+    /// The same to the database `postgres`, where SQL works too.
+    pub(crate) fn connect_to_database(
+        info: &ConnInfo,
+        log: &Logger,
+        on_socket: OnSocket<'_>,
+    ) -> Result<Connection, ConnectError> {
+        Connection::open(info, Login::Database, log, on_socket)
+    }
+
+    fn open(
+        info: &ConnInfo,
+        login: Login,
+        log: &Logger,
+        on_socket: OnSocket<'_>,
+    ) -> Result<Connection, ConnectError> {
         let mut last = None;
         for target in &info.targets {
             let mut attempt = Attempt {
                 info,
+                login,
                 target,
                 log,
                 on_socket: &mut *on_socket,
@@ -80,8 +99,16 @@ impl Connection {
     }
 }
 
+/// As what a replication client logs in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Login {
+    Physical,
+    Database,
+}
+
 struct Attempt<'a> {
     info: &'a ConnInfo,
+    login: Login,
     target: &'a Target,
     log: &'a Logger,
     on_socket: OnSocket<'a>,
@@ -191,7 +218,7 @@ impl Attempt<'_> {
         let target = self.target.to_string();
         let mut connection = Connection::new(reader, writer, target, self.log.clone());
         connection.receiver.timeout = self.info.connect_timeout.unwrap_or_default();
-        connection.send(START_UP, &start_up_packet(self.info)?)?;
+        connection.send(START_UP, &start_up_packet(self.info, self.login)?)?;
         authentication::log_in(&mut connection, &credentials)?;
         wait_until_ready(&mut connection)?;
         connection.receiver.set_deadline(None);
@@ -317,12 +344,16 @@ fn handshake(session: &mut ClientConnection, socket: &mut Socket) -> Result<(), 
     Ok(())
 }
 
-fn start_up_packet(info: &ConnInfo) -> Result<BytesMut, ConnectFailure> {
+fn start_up_packet(info: &ConnInfo, login: Login) -> Result<BytesMut, ConnectFailure> {
+    let (database, replication) = match login {
+        // Ignored for physical replication, but a proxy may look at it.
+        Login::Physical => ("replication", "true"),
+        Login::Database => ("postgres", "database"),
+    };
     let mut parameters = vec![
         ("user", info.user.as_str()),
-        // Ignored for physical replication, but a proxy may look at it.
-        ("database", "replication"),
-        ("replication", "true"),
+        ("database", database),
+        ("replication", replication),
         ("application_name", info.application_name.as_str()),
     ];
     if let Some(options) = &info.options {

@@ -2,7 +2,7 @@
 //! reconnect. Decides which errors are worth another try.
 
 mod error;
-mod probe;
+mod old_slot;
 mod resume;
 mod session;
 mod status;

@@ -5,7 +5,7 @@ use slog::{Logger, info};
 use walrecord::{Lsn, PgTimelineId, PgVersion};
 
 use super::error::Trouble;
-use super::probe::slot_passed;
+use super::old_slot::OldSlot;
 use super::{FollowError, FollowOptions, Peer, ReceiverStatus, resume_point};
 use crate::command::{SystemIdentity, TimelineHistory};
 use crate::connection::Connection;
@@ -132,14 +132,15 @@ impl Session<'_> {
             return Ok(None);
         };
         if version < PgVersion::V15 {
-            return slot_passed(
-                self.options,
-                &mut self.connection,
-                self.sink,
-                self.identity.flushed,
+            let old = OldSlot {
+                options: self.options,
+                slot,
+                sink: self.sink,
+                flushed: self.identity.flushed,
                 control,
                 log,
-            );
+            };
+            return old.restart(&mut self.connection);
         }
         match self.connection.read_slot(slot)? {
             Some(position) => Ok(position.restart_lsn),

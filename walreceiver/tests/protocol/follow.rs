@@ -233,51 +233,87 @@ fn a_fork_inside_the_unverified_tail_cuts_it_off() {
     assert_eq!(memory.lock().rewinds, [Lsn::new(START + 40)]);
 }
 
-/// 14 does not tell from where a slot keeps WAL. A record that reaches over a segment's end was received in part
-/// and acknowledged; the segment in which it begins is gone when we come back. Our copy of it is then the only one.
+/// 14 does not tell from where a slot keeps WAL; it is asked with SQL.
+#[test]
+fn a_slot_of_14_is_asked_for_with_sql() {
+    let rewinds = follow_14(2, |peer, connection, main| {
+        assert!(connection == 2);
+        let start_up = peer.start_up();
+        assert!(start_up.contains("database postgres replication database"));
+        peer.authentication(0, b"");
+        peer.ready();
+        let query = peer.expect_query("SELECT restart_lsn");
+        assert!(query.ends_with("slot_name = 'mine'"), "{query}");
+        peer.row(&["restart_lsn"], &[Some("0/3000100")]);
+        peer.ready();
+        let query = main.expect_query("START_REPLICATION");
+        assert!(query.ends_with("PHYSICAL 0/3000100 TIMELINE 1"), "{query}");
+        main.send(b'W', &[0, 0, 0]);
+    });
+    assert_eq!(rewinds, [Lsn::new(START + 0x100)]);
+}
+
+/// A record that reaches over a segment's end was received in part and acknowledged; the segment in which it begins
+/// is gone when we come back. Our copy of it is then the only one, and 14 lets us not ask where its slot stands.
 #[test]
 fn what_a_server_of_14_has_removed_is_kept() {
-    const SEGMENT: u64 = 1 << 20;
+    let rewinds = follow_14(4, |peer, connection, main| match connection {
+        2 => {
+            peer.start_up();
+            peer.error("28000", "no pg_hba.conf entry");
+            main.answer_show("wal_segment_size", "1MB");
+        }
+        3 => {
+            peer.welcome();
+            let query = peer.expect_query("START_REPLICATION");
+            assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000028 TIMELINE 1");
+            peer.send(b'W', &[0, 0, 0]);
+            peer.error("58P01", "requested WAL segment has already been removed");
+        }
+        _ => {
+            peer.welcome();
+            let query = peer.expect_query("START_REPLICATION");
+            assert_eq!(query, "START_REPLICATION PHYSICAL 0/3100000 TIMELINE 1");
+            peer.send(b'W', &[0, 0, 0]);
+            peer.wal(START + SEGMENT, START + SEGMENT + 9, &[7; 9]);
+            let query = main.expect_query("START_REPLICATION");
+            assert_eq!(
+                query,
+                "START_REPLICATION SLOT \"mine\" PHYSICAL 0/3100000 TIMELINE 1"
+            );
+            main.send(b'W', &[0, 0, 0]);
+        }
+    });
+    assert_eq!(rewinds, [Lsn::new(START + SEGMENT)]);
+}
+
+const SEGMENT: u64 = 1 << 20;
+
+/// Follows a server of 14 through so many connections, with 40 good bytes and a segment of others behind them.
+/// The script gets each connection but the first, its number, and the first. Returns the rewinds of the sink.
+fn follow_14(
+    connections: usize,
+    script: impl Fn(&mut Peer, usize, &mut Peer) + Send + 'static,
+) -> Vec<Lsn> {
     let memory = Memory::at(Lsn::new(START));
     {
         let mut state = memory.lock();
         state.bytes = vec![7; SEGMENT as usize + 100];
         state.valid_end = Some(Lsn::new(START + 40));
     }
-    let main = Mutex::new(None);
-    let (info, server) = serve_each(3, move |()| {
+    let (info, server) = serve_each(connections, move |()| {
+        let main = std::cell::RefCell::new(None);
         let count = std::cell::Cell::new(0);
         move |peer: &mut Peer| {
-            peer.welcome();
             count.set(count.get() + 1);
-            match count.get() {
-                1 => {
-                    peer.answer_identify(SYSTEM, 1, "0/4000000");
-                    peer.answer_show("server_version_num", "140023");
-                    peer.answer_show("wal_level", "replica");
-                    peer.answer_show("wal_segment_size", "1MB");
-                    *main.lock().unwrap() = Some(peer.keep());
-                }
-                2 => {
-                    let query = peer.expect_query("START_REPLICATION");
-                    assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000028 TIMELINE 1");
-                    peer.send(b'W', &[0, 0, 0]);
-                    peer.error("58P01", "requested WAL segment has already been removed");
-                }
-                _ => {
-                    let query = peer.expect_query("START_REPLICATION");
-                    assert_eq!(query, "START_REPLICATION PHYSICAL 0/3100000 TIMELINE 1");
-                    peer.send(b'W', &[0, 0, 0]);
-                    peer.wal(START + SEGMENT, START + SEGMENT + 9, &[7; 9]);
-                    let mut main = main.lock().unwrap().take().unwrap();
-                    let query = main.expect_query("START_REPLICATION");
-                    assert_eq!(
-                        query,
-                        "START_REPLICATION SLOT \"mine\" PHYSICAL 0/3100000 TIMELINE 1"
-                    );
-                    main.send(b'W', &[0, 0, 0]);
-                }
+            if let Some(main) = &mut *main.borrow_mut() {
+                return script(peer, count.get(), main);
             }
+            peer.welcome();
+            peer.answer_identify(SYSTEM, 1, "0/4000000");
+            peer.answer_show("server_version_num", "140023");
+            peer.answer_show("wal_level", "replica");
+            *main.borrow_mut() = Some(peer.keep());
         }
     });
     let mut options = FollowOptions::new(info, Kind::Postgres(PgVersion::V14), SYSTEM);
@@ -298,7 +334,7 @@ fn what_a_server_of_14_has_removed_is_kept() {
     )
     .unwrap();
     server.join().unwrap();
-    assert_eq!(memory.lock().rewinds, [Lsn::new(START + SEGMENT)]);
+    memory.lock().rewinds.clone()
 }
 
 /// What the server does not send again may be the only copy.
