@@ -17,10 +17,10 @@ use crate::meta::{CommitTimes, MetaError, NO_TIME, TransactionEnd};
 /// Stretches of 4 GiB of WAL without a single commit that a search goes back over.
 const MAX_QUIET: u64 = 1024;
 
-/// WAL behind a change in which the end of its transaction is looked for.
-const XID_HORIZON: u64 = 16 << 20;
+/// WAL behind a change in which the end of its transaction is looked for: most are short.
+const XID_HORIZONS: [u64; 3] = [64 << 10, 1 << 20, 16 << 20];
 
-/// A commit or abort, prepared transactions' included. (Named as the effect that reports it.)
+/// A commit or abort, prepared transactions' included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct EndedTransaction {
     /// When, by the primary's clock: microseconds since 2000-01-01 00:00:00 UTC.
@@ -116,10 +116,26 @@ pub(super) fn end_of(
     lsn: Lsn,
     upto: Lsn,
 ) -> Result<Option<EndedTransaction>, StoreError> {
-    let upto = upto.min(Lsn::new(lsn.get().saturating_add(XID_HORIZON)));
+    for horizon in XID_HORIZONS {
+        let near = upto.min(Lsn::new(lsn.get().saturating_add(horizon)));
+        let found = end_within(layers, xid, lsn, near)?;
+        if found.is_some() || near == upto {
+            return Ok(found.map(EndedTransaction::from));
+        }
+    }
+    Ok(None)
+}
+
+/// The first end of the transaction at or above `lsn`, up to `upto`.
+fn end_within(
+    layers: &LayerSet,
+    xid: Xid,
+    lsn: Lsn,
+    upto: Lsn,
+) -> Result<Option<TransactionEnd>, StoreError> {
     let mut at = upto;
     let mut found = None;
-    // A transaction ends once, but an id comes again after 4 billion others: the nearest counts.
+    // From the newest run down: an id comes again after 4 billion others, and the nearest counts.
     while at >= lsn {
         let Some(run) = run_at(layers, at, high(lsn))? else {
             break;
@@ -132,7 +148,7 @@ pub(super) fn end_of(
             None => break,
         };
     }
-    Ok(found.map(EndedTransaction::from))
+    Ok(found)
 }
 
 /// A bisection over the readable LSNs.

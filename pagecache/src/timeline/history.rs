@@ -221,6 +221,8 @@ impl Walk<'_> {
 /// Barriers of the page's fork or segment, newest first.
 struct Cuts<'a> {
     states: Versions<'a>,
+    /// What the states are of.
+    key: Key,
     /// The page's number in it.
     index: u32,
 }
@@ -236,6 +238,7 @@ impl<'a> Cuts<'a> {
         };
         Cuts {
             states: layers.versions(key, above, upto),
+            key,
             index,
         }
     }
@@ -243,7 +246,7 @@ impl<'a> Cuts<'a> {
     fn next(&mut self) -> Result<Option<(Lsn, PageVersionKind)>, StoreError> {
         while let Some(version) = self.states.next()? {
             let state = ForkState::decode(&version.bytes).map_err(|source| StoreError::Meta {
-                key: format!("history of page {}", self.index),
+                key: self.key.to_string(),
                 lsn: version.lsn,
                 source,
             })?;

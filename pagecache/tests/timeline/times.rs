@@ -7,6 +7,7 @@ use pagecache::storage::Rng;
 use pagecache::{TimeError, Timeline};
 use walrecord::{BlockTag, Lsn, PageKey, PgTime, Record, ZERO_PAGE};
 
+use crate::faults::{Scene, scene};
 use crate::history::Commit;
 use crate::model::{Files, Fork};
 use crate::world::{Outcome, World};
@@ -17,6 +18,31 @@ const QUESTIONS: u32 = 20;
 /// An answer to "which LSN is this time?": the LSN and the commit that recovery stops before, or since when
 /// times are known.
 type Answer = Result<(Lsn, Option<Lsn>), Option<PgTime>>;
+
+/// A history in which that happens; others are tried should histories be made otherwise one day.
+const WITH_A_COMMIT_AT_A_PAGE_START: u64 = 55;
+
+#[test]
+fn recovery_that_stops_before_a_commit_at_a_page_start_stops_at_the_page_boundary() {
+    let at_page_start = |scene: &Scene| {
+        let mut before = 0;
+        let mut known = scene.world.commits().iter().enumerate();
+        known.find_map(|(number, commit)| {
+            let time = before;
+            before = before.max(commit.time);
+            let wanted = commit.stop.page_offset() == 0 && commit.time > time;
+            (wanted && number > 0 && commit.stop > scene.world.import.1).then_some((time, *commit))
+        })
+    };
+    let mut scenes = (WITH_A_COMMIT_AT_A_PAGE_START..).map(scene);
+    let (scene, (time, commit)) = scenes
+        .find_map(|scene| at_page_start(&scene).map(|found| (scene, found)))
+        .unwrap();
+    scene.send_all();
+    let target = scene.timeline.lsn_of_time(time).unwrap();
+    assert_eq!(target.lsn, commit.stop);
+    assert_eq!(target.stops_before.unwrap().lsn, commit.end);
+}
 
 impl World {
     /// The commits that the store has seen.
