@@ -25,7 +25,7 @@ pub use load::Load;
 pub use log::{LogLine, LogLines, logger};
 pub use process::{Daemon, PageServer};
 pub use proxy::{Fault, Harm, Proxy, Traffic};
-pub use scene::{Busy, Figures, Floors, Scene, must_equal, random_seed};
+pub use scene::{Busy, Figures, Floors, Scene, Truths, must_equal, random_seed};
 
 /// The slot that a page server makes for the timeline `main`.
 pub const SLOT: &str = "zenith_main";

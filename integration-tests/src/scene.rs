@@ -11,8 +11,8 @@ use pagecache::{Store, Timeline};
 use pageserver_bin::checkout::{CheckoutJob, checkout};
 use pageserver_bin::truth::StoreSubject;
 use stockpg::{
-    BackupSource, Cluster, CompareOptions, Contents, InitOptions, PgInstall, Recovery, Workload,
-    WorkloadOptions, compare,
+    BackupSource, Cluster, CompareOptions, Contents, InitOptions, PgInstall, RecoveredDir,
+    Recovery, Workload, WorkloadOptions, compare,
 };
 use tempfile::TempDir;
 use walrecord::{Lsn, Rmgr};
@@ -141,6 +141,24 @@ impl Scene {
         must_equal(&self.recovery(backup.clone())?, timeline, points)
     }
 
+    /// What stock recovery of `backup` makes at each point, to compare with more than once.
+    ///
+    /// # Errors
+    /// If the WAL does not arrive, or recovery fails.
+    pub fn truths(
+        &self,
+        timeline: &Timeline,
+        backup: &BackupSource,
+        points: &[Lsn],
+    ) -> Result<Truths> {
+        let last = points.iter().max().context("no LSN to compare at")?;
+        self.primary.archived_through(*last)?;
+        timeline.wait_for(*last, crate::PATIENCE)?;
+        let recovery = self.recovery(backup.clone())?;
+        let recovered = |point: &Lsn| Ok((*point, recovery.to(*point)?));
+        Ok(Truths(points.iter().map(recovered).collect::<Result<_>>()?))
+    }
+
     /// Checks out a point, starts stock Postgres on that, and compares what it holds with what stock recovery of
     /// `backup` to that point holds. The clone replays nothing when it starts, and prepared transactions can be
     /// committed there.
@@ -187,28 +205,31 @@ impl Scene {
 ///
 /// # Errors
 /// If a page differs, or anything fails.
-#[expect(
-    clippy::print_stdout,
-    reason = "the figures belong to the test's output"
-)]
 pub fn must_equal(recovery: &Recovery, timeline: &Timeline, points: &[Lsn]) -> Result<Figures> {
     let mut figures = Figures::default();
     for point in points {
-        let mut truth = recovery.to(*point)?;
-        let snapshot = timeline.snapshot(timeline.boundary(*point)?.end)?;
-        let mut subject = StoreSubject::new(snapshot);
-        let comparison = compare(&mut truth, &mut subject, &CompareOptions::default())?;
-        println!(
-            "at {point}: {comparison}; {} of {} pages needed records: {} ({})",
-            subject.rebuilt,
-            subject.pages,
-            subject.records,
-            subject.rmgr_counts()
-        );
-        comparison.must_be_equal()?;
-        figures.add(comparison.relation_pages + comparison.slru_pages, &subject);
+        figures.compare(timeline, *point, &mut recovery.to(*point)?)?;
     }
     Ok(figures)
+}
+
+/// What stock recovery made at some points.
+pub struct Truths(Vec<(Lsn, RecoveredDir)>);
+
+impl Truths {
+    /// As [`must_equal`], at the points that `timeline` can be read at.
+    ///
+    /// # Errors
+    /// If a page differs, or anything fails.
+    pub fn must_equal(&mut self, timeline: &Timeline, points: &[Lsn]) -> Result<Figures> {
+        let mut figures = Figures::default();
+        for (point, truth) in &mut self.0 {
+            if points.contains(point) {
+                figures.compare(timeline, *point, truth)?;
+            }
+        }
+        Ok(figures)
+    }
 }
 
 /// What comparisons took, added up.
@@ -236,6 +257,27 @@ pub struct Floors<'a> {
 }
 
 impl Figures {
+    #[expect(
+        clippy::print_stdout,
+        reason = "the figures belong to the test's output"
+    )]
+    fn compare(&mut self, timeline: &Timeline, point: Lsn, truth: &mut RecoveredDir) -> Result<()> {
+        let snapshot = timeline.snapshot(timeline.boundary(point)?.end)?;
+        let mut subject = StoreSubject::new(snapshot);
+        let comparison = compare(truth, &mut subject, &CompareOptions::default())?;
+        println!(
+            "{} at {point}: {comparison}; {} of {} pages needed records: {} ({})",
+            timeline.info().name,
+            subject.rebuilt,
+            subject.pages,
+            subject.records,
+            subject.rmgr_counts()
+        );
+        comparison.must_be_equal()?;
+        self.add(comparison.relation_pages + comparison.slru_pages, &subject);
+        Ok(())
+    }
+
     fn add(&mut self, compared: u64, subject: &StoreSubject) {
         self.compared += compared;
         self.rebuilt += subject.rebuilt;

@@ -4,16 +4,16 @@
 
 use std::thread;
 
-use anyhow::Result;
-use integration_tests::{Figures, Floors, Scene, logger, open_store};
-use pagecache::StoreConfig;
+use anyhow::{Result, ensure};
+use integration_tests::{Figures, Floors, PATIENCE, Scene, Truths, logger, open_store};
+use pagecache::{NewBranch, Store, StoreConfig, Timeline};
 use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
 use pageserver_bin::run::{Following, follow_options};
 use pageserver_bin::stop::Stop;
 use stockpg::{BackupSource, InitOptions, PgInstall, Workload};
 use walreceiver::ReceiverStatus;
-use walrecord::{Lsn, PgVersion, Rmgr};
+use walrecord::{Lsn, PgVersion, Rmgr, TimelineId};
 
 /// Rounds of the workload after the import. After each, pages are compared.
 const ROUNDS: usize = 2;
@@ -128,6 +128,7 @@ fn equal_stock(install: &PgInstall, options: InitOptions, rounds: usize) -> Resu
         open_layer_wal: 4 << 20,
         import_batch: 4 << 20,
         max_deltas: 64,
+        compacted_layer: 8 << 20,
         ..StoreConfig::default()
     };
     let store = open_store(&scene.path("store"), config)?;
@@ -163,9 +164,38 @@ fn equal_stock(install: &PgInstall, options: InitOptions, rounds: usize) -> Resu
         points.push(scene.mark()?);
     }
     let backup = BackupSource::Tars(backup);
-    let figures = scene.must_equal_stock(&timeline, &backup, &points)?;
+    let mut truths = scene.truths(&timeline, &backup, &points)?;
+    let figures = truths.must_equal(&timeline, &points)?;
     scene.clone_must_equal_stock(&store, &timeline, &backup, points[0])?;
     following.stop();
+    stay_equal_when_compacted(&store, &timeline, &mut truths, &points)?;
     store.close();
     Ok(figures)
+}
+
+/// Compacts everything, then gives up the history before the last point: what can still be read, and what a branch
+/// holds, is as before.
+fn stay_equal_when_compacted(
+    store: &Store,
+    timeline: &Timeline,
+    truths: &mut Truths,
+    points: &[Lsn],
+) -> Result<()> {
+    let (first, last) = (points[0], points[points.len() - 1]);
+    let branch = NewBranch {
+        timeline: TimelineId::from_bytes([7; 16]),
+        name: "kept".to_owned(),
+        lsn: first,
+    };
+    let branch = store.branch(timeline, &branch)?;
+    timeline.checkpoint(PATIENCE)?;
+    timeline.compact(true)?;
+    truths.must_equal(timeline, points)?;
+    timeline.gc_below(last)?;
+    let done = timeline.compact(true)?;
+    ensure!(done.runs.1 == 1, "{done:?}");
+    ensure!(timeline.snapshot(first).is_err(), "{first} is given up");
+    truths.must_equal(timeline, &[last])?;
+    truths.must_equal(&branch, &[first])?;
+    Ok(())
 }
