@@ -11,6 +11,7 @@ pub mod import;
 pub mod log;
 mod page_dump;
 pub mod run;
+mod segment_file;
 mod selftest;
 pub mod serve;
 pub mod status;
