@@ -14,6 +14,7 @@ pub mod moment;
 mod page_dump;
 pub mod past;
 pub mod run;
+mod segment_file;
 mod selftest;
 pub mod serve;
 pub mod status;

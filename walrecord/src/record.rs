@@ -8,15 +8,10 @@ use crate::error::WalError;
 use crate::image::{BlockImage, ImageHeader};
 use crate::reader::{Reader, Truncated};
 use crate::rmgr::{Rmgr, RmgrId};
-use crate::types::{
-    BlockNumber, BlockTag, ForkNumber, Lsn, PAGE_SIZE, PgVersion, RelFileLocator, Xid,
-};
+use crate::types::{BlockTag, ForkNumber, Lsn, PAGE_SIZE, PgVersion, RelFileLocator, Xid};
 
 /// Bytes of a record's fixed header (`SizeOfXLogRecord`).
 pub const RECORD_HEADER_SIZE: usize = 24;
-
-/// Where the CRC stands in the header; it covers what is before.
-const CRC_OFFSET: usize = 20;
 
 /// The largest record that is accepted, in bytes (`XLogRecordMaxSize` of 16 and newer, 1020 MiB).
 /// 14 and 15 do not enforce it, but nothing in them writes more either.
@@ -70,7 +65,8 @@ impl RecordHeader {
     /// If the bytes are too few, the length impossible, or the resource manager unknown.
     #[inline]
     pub fn parse(bytes: &[u8]) -> Result<RecordHeader, RecordError> {
-        // One bounds check for all fields: this runs twice for every record.
+        // One bounds check for all fields: this runs twice for every record, which is cheaper than to
+        // hand the header on.
         let fixed = Reader::new(bytes).array::<RECORD_HEADER_SIZE>("record header")?;
         let u32_at = |at: usize| {
             u32::from_le_bytes([fixed[at], fixed[at + 1], fixed[at + 2], fixed[at + 3]])
@@ -85,7 +81,7 @@ impl RecordHeader {
             prev: Lsn::new(u64::from(u32_at(12)) << 32 | u64::from(u32_at(8))),
             info: fixed[16],
             rmgr: RmgrId::from_u8(fixed[17]).ok_or(RecordError::UnknownRmgr(fixed[17]))?,
-            crc: u32_at(CRC_OFFSET),
+            crc: u32_at(20),
         })
     }
 
@@ -101,8 +97,7 @@ impl RecordHeader {
     /// the header up to the CRC itself.
     #[inline]
     pub(crate) fn check_crc(&self, start: Lsn, bytes: &[u8]) -> Result<(), WalError> {
-        let body = crc::append(0, &bytes[RECORD_HEADER_SIZE..]);
-        let computed = crc::append(body, &bytes[..CRC_OFFSET]);
+        let computed = crc::of_record(bytes);
         if computed == self.crc {
             Ok(())
         } else {
@@ -111,6 +106,19 @@ impl RecordHeader {
                 stored: self.crc,
                 computed,
             })
+        }
+    }
+
+    /// Of a whole record, whose length it must tell.
+    #[inline]
+    fn of(record: &[u8]) -> Result<RecordHeader, RecordError> {
+        let header = RecordHeader::parse(record)?;
+        match header.total_length as usize == record.len() {
+            true => Ok(header),
+            false => Err(RecordError::LengthMismatch {
+                said: header.total_length,
+                found: record.len(),
+            }),
         }
     }
 
@@ -131,17 +139,17 @@ impl RecordHeader {
 
 /// A reassembled record, its CRC checked, its body not yet looked at.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct RawRecord<'a> {
+    // Not beside `end`: both would be copied in one load, which waits until their two stores are done.
     /// Where the record starts.
     pub start: Lsn,
+    /// The record without the page headers in between, from its header to its last byte.
+    pub bytes: &'a [u8],
     /// Where it ends (Postgres's `EndRecPtr`): the LSN of the page versions that it makes.
     pub end: Lsn,
     /// The version whose WAL it is part of.
     pub version: PgVersion,
-    /// The record without the page headers in between, from its header to its last byte.
-    pub bytes: &'a [u8],
-    /// Of these bytes.
-    pub(crate) header: RecordHeader,
 }
 
 impl<'a> RawRecord<'a> {
@@ -153,9 +161,11 @@ impl<'a> RawRecord<'a> {
         if !self.is_trimmed(keep) {
             return false;
         }
-        let base = out.len();
-        out.extend_from_slice(self.bytes);
-        out[base..base + RECORD_HEADER_SIZE].copy_from_slice(&self.header.unlinked().encode());
+        let Ok(header) = RecordHeader::of(self.bytes) else {
+            return false;
+        };
+        out.extend_from_slice(&header.unlinked().encode());
+        out.extend_from_slice(&self.bytes[RECORD_HEADER_SIZE..]);
         true
     }
 
@@ -194,25 +204,13 @@ impl<'a> RawRecord<'a> {
         end: Lsn,
         bytes: &'a [u8],
     ) -> Result<RawRecord<'a>, RecordError> {
-        let header = RecordHeader::parse(bytes)?;
-        if header.total_length as usize != bytes.len() {
-            return Err(RecordError::LengthMismatch {
-                said: header.total_length,
-                found: bytes.len(),
-            });
-        }
+        RecordHeader::of(bytes)?;
         Ok(RawRecord {
             start,
             end,
             version,
             bytes,
-            header,
         })
-    }
-
-    /// The fixed header.
-    pub const fn header(&self) -> &RecordHeader {
-        &self.header
     }
 
     /// Decodes headers and payloads. The CRC is not looked at.
@@ -235,7 +233,7 @@ impl<'a> RawRecord<'a> {
         record.start = self.start;
         record.end = self.end;
         record.version = self.version;
-        record.header = self.header;
+        record.header = RecordHeader::of(self.bytes)?;
         record.origin = None;
         record.top_xid = None;
         record.blocks.clear();
@@ -301,6 +299,23 @@ pub struct BlockRef<'a> {
 }
 
 impl<'a> BlockRef<'a> {
+    /// Of no block.
+    pub(crate) const EMPTY: BlockRef<'a> = BlockRef {
+        id: 0,
+        tag: BlockTag {
+            rel: RelFileLocator {
+                spc: 0,
+                db: 0,
+                rel: 0,
+            },
+            fork: ForkNumber::Main,
+            block: 0,
+        },
+        will_init: false,
+        image: None,
+        data: None,
+    };
+
     /// The image that redo restores; none if there is only one for verification, or none at all.
     pub fn apply_image(&self) -> Option<&BlockImage<'a>> {
         self.image.as_ref().filter(|image| image.apply)
@@ -415,9 +430,10 @@ impl<'a> Record<'a> {
                         return Err(RecordError::BlockId(id));
                     }
                     let previous = previous.map(|previous| previous.tag.rel);
-                    let block = BlockRef::parse_header(self.version, id, previous, body, &mut r)?;
-                    announced += block.payload_length();
-                    self.blocks.push(block);
+                    let version = self.version;
+                    let block = self.add_block();
+                    block.id = id;
+                    announced += block.parse_header(version, previous, body, &mut r)?;
                 }
                 _ => return Err(RecordError::BlockId(id)),
             }
@@ -463,22 +479,28 @@ impl<'a> Record<'a> {
             return None;
         }
         self.main_data = main_data;
-        self.blocks.push(BlockRef {
-            id,
-            tag: BlockTag {
-                rel: RelFileLocator {
-                    spc: word(4),
-                    db: word(8),
-                    rel: word(12),
-                },
-                fork: ForkNumber::from_u8(flags & FORK_MASK)?,
-                block: word(16),
-            },
-            will_init: flags & WILL_INIT != 0,
-            image: None,
-            data: (length != 0).then_some(data),
-        });
+        let fork = ForkNumber::from_u8(flags & FORK_MASK)?;
+        let block = self.add_block();
+        block.id = id;
+        block.tag.rel.spc = word(4);
+        block.tag.rel.db = word(8);
+        block.tag.rel.rel = word(12);
+        block.tag.fork = fork;
+        block.tag.block = word(16);
+        block.will_init = flags & WILL_INIT != 0;
+        block.image = None;
+        block.data = (length != 0).then_some(data);
         Some(())
+    }
+
+    /// One more block, whose fields are all for the caller to set. That way each is written where it
+    /// stays: the processor cannot hand narrow stores on to the wide loads of a copy, and waiting for
+    /// them would be a tenth of the cost of a small record.
+    #[inline]
+    fn add_block(&mut self) -> &mut BlockRef<'a> {
+        let index = self.blocks.len();
+        self.blocks.push(BlockRef::EMPTY);
+        &mut self.blocks[index]
     }
 
     /// The blocks that the record refers to, in ascending order of id.
@@ -489,9 +511,10 @@ impl<'a> Record<'a> {
     /// The block with this id, if the record refers to one.
     pub fn block(&self, id: u8) -> Option<&BlockRef<'a>> {
         // Ids are almost always dense.
-        match self.blocks.get(usize::from(id)) {
+        let blocks = self.blocks();
+        match blocks.get(usize::from(id)) {
             Some(block) if block.id == id => Some(block),
-            _ => self.blocks.iter().find(|block| block.id == id),
+            _ => blocks.iter().find(|block| block.id == id),
         }
     }
 
@@ -509,7 +532,7 @@ impl<'a> Record<'a> {
         let base = out.len();
         out.extend_from_slice(&[0; RECORD_HEADER_SIZE]);
         let mut previous = None;
-        for block in &self.blocks {
+        for block in self.blocks() {
             block.encode_header(keep == Some(&block.tag), previous, self.version, out);
             previous = Some(block.tag.rel);
         }
@@ -530,7 +553,11 @@ impl<'a> Record<'a> {
                 }
             }
         }
-        for block in self.blocks.iter().filter(|block| keep == Some(&block.tag)) {
+        for block in self
+            .blocks()
+            .iter()
+            .filter(|block| keep == Some(&block.tag))
+        {
             if let Some(image) = &block.image {
                 out.extend_from_slice(image.bytes);
             }
@@ -560,54 +587,46 @@ impl RecordHeader {
 }
 
 impl<'a> BlockRef<'a> {
-    /// Reads a block's header. Image and data have the right length, but are not at their place yet,
-    /// which only the end of all headers tells: they stand at the start of `body` for now.
+    /// Reads a block's header, but for the id; gives how many bytes image and data have. These have the
+    /// right length then, but are not at their place yet, which only the end of all headers tells:
+    /// they stand at the start of `body` for now.
     #[inline]
     fn parse_header(
+        &mut self,
         version: PgVersion,
-        id: u8,
         previous: Option<RelFileLocator>,
         body: &'a [u8],
         r: &mut Reader<'_>,
-    ) -> Result<BlockRef<'a>, RecordError> {
+    ) -> Result<usize, RecordError> {
+        let id = self.id;
         let [flags, low, high] = r.array("block header")?;
         let length = u16::from_le_bytes([low, high]);
         let fork = flags & FORK_MASK;
-        let fork = ForkNumber::from_u8(fork).ok_or(RecordError::Fork { id, fork })?;
+        self.tag.fork = ForkNumber::from_u8(fork).ok_or(RecordError::Fork { id, fork })?;
         if (flags & HAS_DATA != 0) != (length != 0) {
             return Err(RecordError::DataFlag { id, length });
         }
-        let data = match length {
+        self.data = match length {
             0 => None,
             _ => Some(Reader::new(body).take("block data", usize::from(length))?),
         };
-        let image = if flags & HAS_IMAGE != 0 {
+        let mut payload = usize::from(length);
+        self.image = None;
+        if flags & HAS_IMAGE != 0 {
             let header = ImageHeader::parse(version, id, r)?;
+            payload += usize::from(header.length);
             let bytes = Reader::new(body).take("block image", usize::from(header.length))?;
-            Some(header.with_bytes(bytes))
-        } else {
-            None
-        };
-        let rel = if flags & SAME_REL != 0 {
+            self.image = Some(header.with_bytes(bytes));
+        }
+        self.tag.rel = if flags & SAME_REL != 0 {
             previous.ok_or(RecordError::NoPreviousRelation(id))?
         } else {
             let [spc, db, rel] = r.array::<12>("relation").map(words)?;
             RelFileLocator { spc, db, rel }
         };
-        let block: BlockNumber = r.u32("block number")?;
-        Ok(BlockRef {
-            id,
-            tag: BlockTag { rel, fork, block },
-            will_init: flags & WILL_INIT != 0,
-            image,
-            data,
-        })
-    }
-
-    /// Bytes of image and data.
-    #[inline]
-    fn payload_length(&self) -> usize {
-        self.image.map_or(0, |image| image.bytes.len()) + self.data.map_or(0, <[u8]>::len)
+        self.tag.block = r.u32("block number")?;
+        self.will_init = flags & WILL_INIT != 0;
+        Ok(payload)
     }
 }
 

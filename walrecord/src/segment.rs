@@ -146,7 +146,6 @@ impl<'a> WalSlice<'a> {
             end: (start + bytes.len() as u64).align_up(),
             version,
             bytes,
-            header,
         }))
     }
 }

@@ -5,7 +5,7 @@ use crate::error::WalError;
 use crate::page::{LONG_PAGE_HEADER_SIZE, PageContext, PageHeader, WAL_PAGE_SIZE};
 use crate::record::RawRecord;
 use crate::stream::{DecoderOptions, StreamDecoder};
-use crate::types::Lsn;
+use crate::types::{Lsn, PgTimelineId};
 
 /// The most that is read ahead at a time, bytes. Larger reads save nothing on a local file.
 const MAX_READ_AHEAD: usize = 128 << 10;
@@ -162,6 +162,20 @@ impl<S: WalSource> RecordReader<S> {
     /// Where the last record read starts, if there was one since the last seek.
     pub fn previous(&self) -> Option<Lsn> {
         self.decoder.previous()
+    }
+
+    /// The Postgres timeline of the last page begun, if one was since the last seek.
+    pub fn timeline(&self) -> Option<PgTimelineId> {
+        self.decoder.timeline()
+    }
+
+    /// What is known of the WAL: given, or told by its pages.
+    pub fn known(&self) -> DecoderOptions {
+        DecoderOptions {
+            segment_size: self.decoder.segment_size(),
+            system_identifier: self.decoder.system_identifier(),
+            version: self.decoder.version(),
+        }
     }
 }
 

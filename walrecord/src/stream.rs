@@ -1,6 +1,10 @@
-//! Records out of a live stream of WAL bytes, checked: the one implementation of how records lie in
-//! pages, which the readers are built on too (`XLogDecodeNextRecord` in access/transam/xlogreader.c).
+//! Records out of a live stream of WAL bytes, checked: how records lie in pages, over pages and segments
+//! (`XLogDecodeNextRecord` in access/transam/xlogreader.c). Serves the readers too, which are built on
+//! it. What lies in one page of WAL at hand also goes without: `WalSlice::record_in_page`.
 
+use std::ops::Range;
+
+use crate::crc;
 use crate::error::WalError;
 use crate::page::{
     PageContext, PageHeader, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE, is_segment_size,
@@ -12,7 +16,7 @@ use crate::types::{Lsn, PgTimelineId, PgVersion};
 /// cannot leave the 64-bit range.
 const MAX_POSITION: u64 = u64::MAX - (4 << 30);
 
-/// A larger buffer is not kept from one record that crosses pages to the next.
+/// A window that grew larger for a long record is not kept for short ones.
 const KEPT_CAPACITY: usize = 1 << 20;
 
 /// What is known of a stream of WAL before it is read. What is not given is taken from the first
@@ -47,8 +51,10 @@ pub struct StreamDecoder {
     /// The end of the bytes handed in.
     received: Lsn,
     place: Place,
-    /// The record that crosses pages, without the page headers.
-    assembled: Vec<u8>,
+    /// Where in the window the first bytes of the record are that crosses pages: in one piece, the
+    /// headers of pages taken out from among them. It ends where the bytes from the cursor on begin, or
+    /// before. Empty unless the place is inside a record.
+    open: Range<usize>,
     /// Where the last record starts, if that is known.
     previous: Option<Lsn>,
     position: Lsn,
@@ -68,23 +74,20 @@ pub struct StreamDecoder {
 enum Place {
     /// A record.
     Record,
-    /// More of the record at `start`, whose first bytes are in `assembled`.
+    /// More of the record at `start`, whose first bytes are in `open`.
     Inside { start: Lsn, total: u32 },
     /// The last `left` bytes of a record whose start was not seen.
     Skipping { left: u32 },
 }
 
-/// Where a record that is whole and checked lies.
+/// Where a record that is whole and checked lies: in the WAL, where it ends at the decoder's position,
+/// and in the window.
 #[derive(Debug)]
 struct Framed {
     start: Lsn,
-    end: Lsn,
     version: PgVersion,
-    header: RecordHeader,
-    /// Its bytes are those of `assembled`, otherwise of the window.
-    assembled: bool,
     from: usize,
-    to: usize,
+    length: u32,
 }
 
 impl StreamDecoder {
@@ -112,7 +115,7 @@ impl StreamDecoder {
             cursor: start,
             received: start,
             place: Place::Record,
-            assembled: Vec::new(),
+            open: 0..0,
             previous: None,
             position: start,
             fresh: true,
@@ -120,12 +123,9 @@ impl StreamDecoder {
             failed: None,
             framed: Framed {
                 start,
-                end: start,
                 version: PgVersion::V15,
-                header: RecordHeader::EMPTY,
-                assembled: false,
                 from: 0,
-                to: 0,
+                length: 0,
             },
         }
     }
@@ -155,7 +155,7 @@ impl StreamDecoder {
             .filter(|end| end.get() <= MAX_POSITION)
             .ok_or(WalError::PositionRange(lsn))?;
         let unused = self.cursor.saturating_sub(lsn).min(bytes.len() as u64) as usize;
-        self.drop_consumed();
+        self.drop_consumed(bytes.len());
         self.window.truncate(self.filled);
         self.window.extend_from_slice(&bytes[unused..]);
         self.filled = self.window.len();
@@ -174,10 +174,10 @@ impl StreamDecoder {
         count: usize,
         read: impl FnOnce(Lsn, &mut [u8]) -> Result<usize, E>,
     ) -> Result<usize, E> {
-        self.drop_consumed();
         self.received = self.received.max(self.cursor);
         let room = MAX_POSITION.saturating_sub(self.received.get());
         let count = count.min(usize::try_from(room).unwrap_or(usize::MAX));
+        self.drop_consumed(count);
         let end = self.filled + count;
         if self.window.len() < end {
             self.window.resize(end, 0);
@@ -199,6 +199,22 @@ impl StreamDecoder {
     #[inline]
     pub fn next_record(&mut self) -> Result<Option<RawRecord<'_>>, WalError> {
         Ok(self.advance()?.then(|| self.record()))
+    }
+
+    /// Starts anew at `start`, as [`StreamDecoder::new`] does, keeping what was learned of the WAL: version,
+    /// segment size and cluster, not the timeline.
+    pub fn restart(&mut self, start: Lsn) {
+        self.filled = 0;
+        self.cursor = start;
+        self.received = start;
+        self.close();
+        self.previous = None;
+        self.position = start;
+        self.fresh = true;
+        self.ended = false;
+        self.failed = None;
+        // Positions may go back, and with them timelines.
+        self.known.timeline = None;
     }
 
     /// The end of the last record that was given, and so the place to start from again; the start if
@@ -245,24 +261,9 @@ impl StreamDecoder {
 
 /// For the readers that are built on the decoder.
 impl StreamDecoder {
-    /// Starts anew at `start`, keeping what was learned of the WAL.
-    pub(crate) fn restart(&mut self, start: Lsn) {
-        self.filled = 0;
-        self.cursor = start;
-        self.received = start;
-        self.place = Place::Record;
-        self.previous = None;
-        self.position = start;
-        self.fresh = true;
-        self.ended = false;
-        self.failed = None;
-        // Positions may go back, and with them timelines.
-        self.known.timeline = None;
-    }
-
     /// Forgets bytes that were read but lead to no record, so that they can be read again.
     pub(crate) fn unread(&mut self) {
-        self.filled = 0;
+        self.filled = self.open.end;
         self.received = self.cursor;
         self.ended = false;
     }
@@ -275,14 +276,58 @@ impl StreamDecoder {
     /// Moves on to the next whole record, if there is one: [`StreamDecoder::record`].
     #[inline]
     pub(crate) fn advance(&mut self) -> Result<bool, WalError> {
-        match self.failed {
-            Some(error) => Err(error),
-            None => self
-                .try_advance()
-                .inspect_err(|error| self.failed = Some(*error)),
+        if let Some(error) = self.failed {
+            return Err(error);
         }
+        if self.frame_plain() {
+            return Ok(true);
+        }
+        self.try_advance()
+            .inspect_err(|error| self.failed = Some(*error))
     }
 
+    /// Frames the record at the cursor if there is nothing special about it: it lies in its page, as most
+    /// do, is there and is sound. Whatever else it is, [`StreamDecoder::begin_record`] finds.
+    #[inline]
+    fn frame_plain(&mut self) -> bool {
+        let (Place::Record, Some(previous), Some(version)) =
+            (self.place, self.previous, self.known.version)
+        else {
+            return false;
+        };
+        let start = self.cursor;
+        let rest = self.rest();
+        let Ok(header) = RecordHeader::parse(rest) else {
+            return false;
+        };
+        let special = self.fresh
+            || start.page_offset() == 0
+            || header.total_length as usize > self.bytes_left_in_page()
+            || header.prev != previous
+            || header.is_switch();
+        let Some(record) = rest
+            .get(..header.total_length as usize)
+            .filter(|_| !special)
+        else {
+            return false;
+        };
+        if crc::of_record(record) != header.crc {
+            return false;
+        }
+        self.framed = Framed {
+            start,
+            version,
+            from: self.filled - rest.len(),
+            length: header.total_length,
+        };
+        let end = (start + u64::from(header.total_length)).align_up();
+        self.cursor = end;
+        self.position = end;
+        self.previous = Some(start);
+        true
+    }
+
+    #[inline(never)]
     fn try_advance(&mut self) -> Result<bool, WalError> {
         loop {
             if self.ended || (self.cursor.page_offset() == 0 && !self.enter_page()?) {
@@ -320,14 +365,9 @@ impl StreamDecoder {
         let framed = &self.framed;
         RawRecord {
             start: framed.start,
-            end: framed.end,
+            end: self.position,
             version: framed.version,
-            header: framed.header,
-            bytes: if framed.assembled {
-                &self.assembled
-            } else {
-                &self.window[framed.from..framed.to]
-            },
+            bytes: &self.window[framed.from..][..framed.length as usize],
         }
     }
 }
@@ -362,17 +402,34 @@ impl StreamDecoder {
             // Nothing behind the end is looked at, so nothing is kept.
             self.filled = 0;
             self.cursor = self.cursor.max(received);
+            self.close();
         }
     }
 
-    /// Drops what stands before the cursor, if that is worth moving the rest.
-    fn drop_consumed(&mut self) {
-        let unread = self.ahead();
-        let consumed = self.filled - unread;
+    /// No record is open any more.
+    fn close(&mut self) {
+        self.place = Place::Record;
+        self.open = 0..0;
+    }
+
+    /// Drops what is done with, if that is worth moving the rest, before `more` bytes come.
+    fn drop_consumed(&mut self, more: usize) {
+        let consumed = match self.place {
+            Place::Inside { .. } => self.open.start,
+            Place::Record | Place::Skipping { .. } => self.filled - self.ahead(),
+        };
+        let kept = self.filled - consumed;
         // Moving at most as many bytes as are dropped keeps the cost per byte constant.
-        if consumed >= unread {
+        if consumed >= kept {
             self.window.copy_within(consumed..self.filled, 0);
-            self.filled = unread;
+            self.filled = kept;
+            self.open =
+                self.open.start.saturating_sub(consumed)..self.open.end.saturating_sub(consumed);
+        }
+        let wanted = self.filled.saturating_add(more).max(KEPT_CAPACITY);
+        if self.window.capacity() / 4 > wanted {
+            self.window.truncate(self.filled);
+            self.window.shrink_to(wanted);
         }
     }
 
@@ -408,6 +465,9 @@ impl StreamDecoder {
         }
         let header = self.check_page(page, rest)?;
         self.place = self.place_behind(&header, page)?;
+        if !matches!(self.place, Place::Inside { .. }) {
+            self.open = 0..0;
+        }
         self.learn(&header);
         self.fresh = false;
         self.cursor = page + header.size() as u64;
@@ -418,7 +478,7 @@ impl StreamDecoder {
     fn place_behind(&self, header: &PageHeader, page: Lsn) -> Result<Place, WalError> {
         let (record, expected) = match self.place {
             Place::Inside { start, total } if !header.overwrites => {
-                (start, total - self.assembled.len() as u32)
+                (start, total - self.open.len() as u32)
             }
             Place::Skipping { left } if !header.overwrites => (self.position, left),
             // Between records, or the open one is abandoned here.
@@ -464,10 +524,10 @@ impl StreamDecoder {
         }
         let in_page = self.bytes_left_in_page();
         if total as usize > in_page {
+            let from = self.filled - rest.len();
             self.place = Place::Inside { start, total };
+            self.open = from..from;
             self.fresh = false;
-            self.assembled.clear();
-            self.assembled.shrink_to(KEPT_CAPACITY);
             return Ok(Begun::Crossing);
         }
         let Some(bytes) = rest.get(..total as usize) else {
@@ -476,38 +536,55 @@ impl StreamDecoder {
         let header = self.check_header(start, bytes)?;
         header.check_crc(start, bytes)?;
         let from = self.filled - rest.len();
-        self.framed.assembled = false;
         self.framed.from = from;
-        self.framed.to = from + total as usize;
-        self.finish(start, &header, start + u64::from(total))?;
+        self.framed.length = total;
+        self.finish(start, header.is_switch(), start + u64::from(total))?;
         Ok(Begun::Whole)
     }
 
     /// Adds what is there to the record that crosses pages.
     fn continue_record(&mut self, start: Lsn, total: u32) -> Result<bool, WalError> {
-        let before = self.assembled.len();
-        let missing = total as usize - before;
-        let unread = self.ahead();
-        let take = missing.min(self.bytes_left_in_page()).min(unread);
-        if take > 0 {
-            let from = self.filled - unread;
-            self.assembled
-                .extend_from_slice(&self.window[from..from + take]);
-            self.cursor = self.cursor + take as u64;
-        }
-        if self.assembled.len() < RECORD_HEADER_SIZE {
+        let missing = total as usize - self.open.len();
+        let in_page = missing.min(self.bytes_left_in_page());
+        let take = in_page.min(self.ahead());
+        self.join(take, in_page);
+        if self.open.len() < RECORD_HEADER_SIZE {
             return Ok(false);
         }
         // Early, so that nobody waits for the rest of a record that is none. Cheap enough to repeat
         // once a page.
-        let header = self.check_header(start, &self.assembled)?;
+        let record = &self.window[self.open.clone()];
+        let header = self.check_header(start, record)?;
         if take < missing {
             return Ok(false);
         }
-        header.check_crc(start, &self.assembled)?;
-        self.framed.assembled = true;
-        self.finish(start, &header, self.cursor)?;
+        header.check_crc(start, record)?;
+        self.framed.from = self.open.start;
+        self.framed.length = total;
+        self.open = 0..0;
+        self.finish(start, header.is_switch(), self.cursor)?;
         Ok(true)
+    }
+
+    /// Makes the next `take` bytes part of the open record, of which `in_page` more stand in this page.
+    fn join(&mut self, take: usize, in_page: usize) {
+        if take == 0 {
+            return;
+        }
+        let next = self.filled - self.ahead();
+        if self.open.end != next {
+            // A page header stands between. The shorter side is moved: what is open may be long, and
+            // what is in a page never is.
+            if self.open.len() <= in_page {
+                let from = next - self.open.len();
+                self.window.copy_within(self.open.clone(), from);
+                self.open = from..next;
+            } else {
+                self.window.copy_within(next..next + take, self.open.end);
+            }
+        }
+        self.open.end += take;
+        self.cursor = self.cursor + take as u64;
     }
 
     /// Passes over bytes of the record whose start was not seen.
@@ -527,17 +604,15 @@ impl StreamDecoder {
     /// Moves behind a whole record whose last byte stands before `behind`, and notes it but for its
     /// bytes.
     #[inline]
-    fn finish(&mut self, start: Lsn, header: &RecordHeader, behind: Lsn) -> Result<(), WalError> {
+    fn finish(&mut self, start: Lsn, is_switch: bool, behind: Lsn) -> Result<(), WalError> {
         let mut end = behind.align_up();
-        if header.is_switch() {
+        if is_switch {
             let size = self.known.segment_size;
             let size = u64::from(size.ok_or(WalError::SegmentSizeUnknown(start))?);
             end = Lsn::new(end.get().next_multiple_of(size));
         }
         self.framed.version = self.version_at(start)?;
-        self.framed.header = *header;
         self.framed.start = start;
-        self.framed.end = end;
         self.cursor = end;
         self.position = end;
         self.previous = Some(start);
@@ -601,7 +676,6 @@ mod tests {
         bytes.extend_from_slice(&[0; 4000]);
         decoder.push(START, &bytes).unwrap();
         assert!(decoder.next_record().unwrap().is_none());
-        assert!(decoder.assembled.capacity() < 16 << 10);
         assert!(decoder.window.capacity() < 16 << 10);
     }
 

@@ -3,29 +3,27 @@
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Error, Result, bail};
 use walrecord::describe::Text;
-use walrecord::dump::{BlockStyle, Filter, Stats, StatsBy, image_file_name, record_line};
-use walrecord::rmgr::BodyError;
+use walrecord::dump::{BlockStyle, Stats, StatsBy, image_file_name};
 use walrecord::{Lsn, PAGE_SIZE, PgTimelineId, PgVersion, RawRecord, Record};
 
 use super::args::Waldump;
+use super::lines::Lines;
 use super::output::Output;
+use super::zone::Local;
 
 /// What is done with each record, and what came of those before.
 pub(super) struct Dump {
     version: PgVersion,
-    filter: Filter,
-    style: BlockStyle,
-    quiet: bool,
+    lines: Lines,
     stats: Option<(StatsBy, Stats)>,
     images: Option<Images>,
     output: Output,
     /// Records that may still be shown; none: all.
     left: Option<u64>,
-    /// The first record that could not be described.
-    undescribed: Option<(Lsn, BodyError)>,
 }
 
 /// Where images are saved, and the timeline that goes into their names.
@@ -49,12 +47,16 @@ impl Dump {
         };
         Ok(Dump {
             version,
-            filter,
-            style: match args.bkp_details {
-                true => BlockStyle::Detailed,
-                false => BlockStyle::Short,
+            lines: Lines {
+                filter,
+                style: match args.bkp_details {
+                    true => BlockStyle::Detailed,
+                    false => BlockStyle::Short,
+                },
+                quiet: args.quiet,
+                text: Text::in_zone(Arc::new(Local::new())),
+                undescribed: None,
             },
-            quiet: args.quiet,
             stats: args.stats.map(|by| (by, Stats::new())),
             images,
             output,
@@ -62,7 +64,6 @@ impl Dump {
                 .limit
                 .and_then(|limit| u64::try_from(limit).ok())
                 .filter(|limit| *limit > 0),
-            undescribed: None,
         })
     }
 
@@ -70,15 +71,17 @@ impl Dump {
     #[inline]
     pub(super) fn take(&mut self, raw: &RawRecord<'_>) -> Result<ControlFlow<()>> {
         let mut record = Record::default();
-        if let Err(error) = raw.decode_into(&mut record) {
-            let error = Error::from(error);
-            return Err(error.context(format!("error in WAL record at {}", raw.start)));
+        match self.lines.admits(raw, &mut record) {
+            Ok(true) => {}
+            Ok(false) => return Ok(ControlFlow::Continue(())),
+            Err(error) => {
+                self.flush()?;
+                return Err(error);
+            }
         }
-        if !self.filter.admits(&record) {
-            return Ok(ControlFlow::Continue(()));
-        }
-        if !self.quiet {
-            self.show(&record)?;
+        match &mut self.stats {
+            Some((_, stats)) => stats.add(&record),
+            None => self.lines.add(&record),
         }
         if let Some(images) = &self.images {
             images.save(&record)?;
@@ -89,40 +92,46 @@ impl Dump {
                 return Ok(ControlFlow::Break(()));
             }
         }
-        self.output.flush_long()?;
+        self.output.write_long(&mut self.lines.text)?;
         Ok(ControlFlow::Continue(()))
     }
 
-    #[inline]
-    fn show(&mut self, record: &Record<'_>) -> Result<()> {
-        match &mut self.stats {
-            Some((_, stats)) => stats.add(record),
-            None => {
-                if let Err(error) = record_line(record, self.style, &mut self.output.text) {
-                    self.undescribed.get_or_insert((record.start, error));
-                }
-            }
+    /// What others need in order to make lines of the records that come next, for [`Dump::take_lines`];
+    /// none if more than lines is wanted of a record, or only so many records are.
+    pub(super) fn lines(&self) -> Option<Lines> {
+        if self.stats.is_some() || self.images.is_some() || self.left.is_some() {
+            return None;
         }
-        Ok(())
+        let mut lines = self.lines.clone();
+        lines.clear();
+        Some(lines)
+    }
+
+    /// Takes the lines of the records that come next, and leaves none.
+    pub(super) fn take_lines(&mut self, lines: &mut Lines) -> Result<()> {
+        let undescribed = lines.undescribed.take();
+        self.lines.undescribed = self.lines.undescribed.or(undescribed);
+        self.flush()?;
+        self.output.write(&mut lines.text)
     }
 
     /// The text on its way out.
     pub(super) const fn text(&mut self) -> &mut Text {
-        &mut self.output.text
+        &mut self.lines.text
     }
 
     /// Writes out all text.
     pub(super) fn flush(&mut self) -> Result<()> {
-        self.output.flush()
+        self.output.write(&mut self.lines.text)
     }
 
     /// Ends the output. `first` is where the first record starts.
     pub(super) fn finish(mut self, first: Lsn) -> Result<()> {
-        if let Some((by, stats)) = self.stats.filter(|_| !self.quiet) {
-            stats.write(self.version, first, by, &mut self.output.text);
+        if let Some((by, stats)) = self.stats.take().filter(|_| !self.lines.quiet) {
+            stats.write(self.version, first, by, &mut self.lines.text);
         }
-        self.output.flush()?;
-        if let Some((at, error)) = self.undescribed {
+        self.flush()?;
+        if let Some((at, error)) = self.lines.undescribed {
             let error = Error::from(error).context(format!("record at {at}"));
             return Err(error.context("not every record could be described"));
         }

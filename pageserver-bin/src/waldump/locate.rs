@@ -3,13 +3,14 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use walrecord::{LONG_PAGE_HEADER_SIZE, Lsn, PageHeader, PgTimelineId, PgVersion, SegmentId};
+use walrecord::{Lsn, PgTimelineId, PgVersion, SegmentId};
 
 use super::args::Waldump;
+use crate::segment_file::{SegmentFacts, is_segment_name};
 
 /// WAL in segment files.
 #[derive(Debug)]
@@ -17,17 +18,11 @@ pub(super) struct Located {
     pub(super) directory: PathBuf,
     pub(super) timeline: PgTimelineId,
     pub(super) version: PgVersion,
+    pub(super) system_identifier: u64,
     /// Bytes.
     pub(super) segment_size: u32,
     pub(super) start: Lsn,
     pub(super) end: Option<Lsn>,
-}
-
-/// What a segment file says of all.
-#[derive(Clone, Copy, Debug)]
-struct Facts {
-    version: PgVersion,
-    segment_size: u32,
 }
 
 /// Finds the WAL that the arguments name.
@@ -84,6 +79,7 @@ fn locate_segments(args: &Waldump, first: &Path) -> Result<Located> {
         directory,
         timeline: last.timeline,
         version: facts.version,
+        system_identifier: facts.system_identifier,
         segment_size: size,
         start,
         end: Some(end),
@@ -106,6 +102,7 @@ fn locate_directory(args: &Waldump) -> Result<Located> {
         directory,
         timeline,
         version: facts.version,
+        system_identifier: facts.system_identifier,
         segment_size: facts.segment_size,
         start,
         end: args.end,
@@ -116,8 +113,8 @@ fn locate_directory(args: &Waldump) -> Result<Located> {
 /// that `pg_waldump` looks in by itself.
 fn find(
     given: Option<&Path>,
-    look: impl Fn(&Path) -> Result<Option<Facts>>,
-) -> Result<Option<(PathBuf, Facts)>> {
+    look: impl Fn(&Path) -> Result<Option<SegmentFacts>>,
+) -> Result<Option<(PathBuf, SegmentFacts)>> {
     const PG_WAL: &str = "pg_wal";
     let candidates = match given {
         Some(given) => vec![given.to_owned(), given.join(PG_WAL)],
@@ -136,7 +133,7 @@ fn find(
 }
 
 /// What any segment file of a directory says; none if there is no such file.
-fn any_facts(directory: &Path) -> Result<Option<Facts>> {
+fn any_facts(directory: &Path) -> Result<Option<SegmentFacts>> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Ok(None);
     };
@@ -156,35 +153,13 @@ fn any_facts(directory: &Path) -> Result<Option<Facts>> {
 }
 
 /// What the segment file at `path` says; none if there is no such file.
-fn facts_if_there(path: &Path) -> Result<Option<Facts>> {
+fn facts_if_there(path: &Path) -> Result<Option<SegmentFacts>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         file => file.with_context(|| format!("opening {}", path.display()))?,
     };
-    let facts = read_facts(file).with_context(|| format!("WAL file {}", path.display()))?;
+    let facts = SegmentFacts::read(file).with_context(|| format!("WAL file {}", path.display()))?;
     Ok(Some(facts))
-}
-
-fn read_facts(file: File) -> Result<Facts> {
-    let mut bytes = Vec::new();
-    file.take(LONG_PAGE_HEADER_SIZE as u64)
-        .read_to_end(&mut bytes)?;
-    let header = PageHeader::parse(&bytes)?;
-    let segment = header
-        .segment
-        .context("it does not begin with a segment's header")?;
-    Ok(Facts {
-        version: header.version,
-        segment_size: segment.segment_size,
-    })
-}
-
-/// Whether a file name is that of a segment of some size (`IsXLogFileName`).
-fn is_segment_name(name: &str) -> bool {
-    name.len() == 24
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'A'..=b'F').contains(&byte))
 }
 
 /// Where a segment starts and ends.

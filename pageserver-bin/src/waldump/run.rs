@@ -3,20 +3,18 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use walrecord::describe::Text;
 use walrecord::{DecoderOptions, Lsn, PgVersion, RecordReader, Rmgr, WalSource};
 
+use super::abreast::{Abreast, Taken};
 use super::args::{RmgrChoice, Waldump};
-use super::batch::{self, Done, Feed};
 use super::dump::Dump;
-use super::locate::locate;
+use super::locate::{Located, locate};
 use super::output::{Closed, Output};
 use super::source::{Segments, SourceError, Stream, Until};
-use super::zone::Local;
 use crate::stop::Stop;
 
 /// How often the end of the WAL is looked at again, in following.
@@ -28,9 +26,9 @@ const FOLLOW_PERIOD: Duration = Duration::from_secs(1);
 /// If there is no such WAL, if it cannot be read or is damaged, or if the output cannot be written. All
 /// that could be read is shown before.
 pub fn waldump(args: &Waldump) -> Result<()> {
-    let mut output = Output::new(Text::in_zone(Arc::new(Local::new())))?;
+    let output = Output::new()?;
     let result = if args.rmgr.contains(&RmgrChoice::List) {
-        list_rmgrs(&mut output)
+        list_rmgrs(output)
     } else if args.startseg.as_deref() == Some(Path::new("-")) {
         dump_stream(args, output)
     } else {
@@ -42,26 +40,43 @@ pub fn waldump(args: &Waldump) -> Result<()> {
     }
 }
 
-fn list_rmgrs(output: &mut Output) -> Result<()> {
+fn list_rmgrs(mut output: Output) -> Result<()> {
+    let mut text = Text::new();
     for rmgr in Rmgr::ALL {
-        output.text.str(rmgr.name()).byte(b'\n');
+        text.str(rmgr.name()).byte(b'\n');
     }
-    output.flush()
+    output.write(&mut text)
 }
 
 fn dump_segments(args: &Waldump, output: Output) -> Result<()> {
     let located = locate(args)?;
     let stop = Stop::on_signal()?;
-    let source = Segments::new(&located, args.follow);
     let dump = Dump::new(args, located.version, located.timeline, output)?;
+    // What is not there yet can only be waited for.
+    let abreast = match args.follow {
+        false => Abreast::new(&located),
+        true => None,
+    };
+    show_located(&located, args.follow, abreast, dump, &stop)
+}
+
+/// Shows WAL in segment files.
+pub(super) fn show_located(
+    located: &Located,
+    follow: bool,
+    abreast: Option<Abreast<'_>>,
+    dump: Dump,
+    stop: &Stop,
+) -> Result<()> {
     let span = Span {
         version: located.version,
         start: located.start,
         end: located.end,
         segment_size: Some(located.segment_size),
-        follow: args.follow,
+        follow,
+        abreast,
     };
-    span.run(source, dump, &stop)
+    span.run(Segments::new(located, follow), dump, stop)
 }
 
 fn dump_stream(args: &Waldump, output: Output) -> Result<()> {
@@ -76,6 +91,7 @@ fn dump_stream(args: &Waldump, output: Output) -> Result<()> {
         end: args.end,
         segment_size: first.segment.map(|segment| segment.segment_size),
         follow: false,
+        abreast: None,
     };
     ensure!(
         span.start >= first.address,
@@ -89,7 +105,7 @@ fn dump_stream(args: &Waldump, output: Output) -> Result<()> {
 }
 
 /// Which WAL is shown.
-struct Span {
+struct Span<'a> {
     version: PgVersion,
     start: Lsn,
     end: Option<Lsn>,
@@ -97,12 +113,17 @@ struct Span {
     segment_size: Option<u32>,
     /// The end of the WAL is no end.
     follow: bool,
+    /// Several threads can read it.
+    abreast: Option<Abreast<'a>>,
 }
 
 /// Reads what is in the span.
 type Reader<S> = RecordReader<Until<S>>;
 
-impl Span {
+/// How often it is looked whether to stop, in records.
+const STOP_PERIOD: u64 = 1024;
+
+impl Span<'_> {
     fn run<S: WalSource<Error = SourceError>>(
         &self,
         source: S,
@@ -120,10 +141,9 @@ impl Span {
         if taken?.is_break() {
             return dump.finish(first);
         }
-        let (dump, result) = batch::run(dump, |feed| self.read(&mut reader, feed, stop))?;
+        let result = self.take_rest(&mut reader, &mut dump, stop)?;
         dump.finish(first)?;
-        // If the dump had enough, what came of reading on does not matter.
-        result.unwrap_or(Ok(()))
+        result
     }
 
     /// Has the first record taken that starts at or behind the start; gives where it starts, and what
@@ -143,19 +163,60 @@ impl Span {
         }
     }
 
-    /// Hands on all records behind the first. Gives how the WAL ended.
-    fn read<S: WalSource<Error = SourceError>>(
+    /// Has all records behind the first taken. Gives how the WAL ended.
+    fn take_rest<S: WalSource<Error = SourceError>>(
         &self,
         reader: &mut Reader<S>,
-        feed: &mut Feed,
+        dump: &mut Dump,
         stop: &Stop,
-    ) -> Result<Result<()>, Done> {
+    ) -> Result<Result<()>> {
+        let abreast = self.abreast.as_ref().zip(dump.lines());
+        let mut behind = reader.position();
         loop {
+            let until = abreast
+                .as_ref()
+                .and_then(|(abreast, _)| abreast.boundary(behind));
+            if let ControlFlow::Break(result) = self.take(reader, until, dump, stop)? {
+                return Ok(result);
+            }
+            let (Some((abreast, lines)), Some(last)) = (&abreast, reader.previous()) else {
+                continue;
+            };
+            let before = Taken {
+                last,
+                end: reader.position(),
+                timeline: reader.timeline(),
+            };
+            let taken = abreast.run(dump, lines, before, reader.known(), stop)?;
+            if taken.last != before.last
+                && let Err(error) = go_behind(reader, taken.last)
+            {
+                return Ok(Err(error));
+            }
+            // What stopped the others is taken, or told, one by one.
+            behind = taken.end + 1;
+        }
+    }
+
+    /// Has records taken one by one; breaks, with how the WAL ended, unless `until` is reached.
+    fn take<S: WalSource<Error = SourceError>>(
+        &self,
+        reader: &mut Reader<S>,
+        until: Option<Lsn>,
+        dump: &mut Dump,
+        stop: &Stop,
+    ) -> Result<ControlFlow<Result<()>>> {
+        let until = until.unwrap_or(Lsn::new(u64::MAX));
+        let mut taken = 0;
+        while reader.position() < until {
             let error = match reader.next_record() {
                 Ok(Some(raw)) => {
-                    feed.put(&raw)?;
-                    if feed.is_empty() && stop.is_set() {
-                        return Ok(Ok(()));
+                    if dump.take(&raw)?.is_break() {
+                        return Ok(ControlFlow::Break(Ok(())));
+                    }
+                    taken += 1;
+                    if taken % STOP_PERIOD == 0 && stop.is_set() {
+                        return Ok(ControlFlow::Break(Ok(())));
                     }
                     continue;
                 }
@@ -164,23 +225,25 @@ impl Span {
             };
             let position = reader.position();
             if reader.source().is_reached(position) {
-                return Ok(Ok(()));
+                return Ok(ControlFlow::Break(Ok(())));
             }
             if !self.follow {
                 let last = reader.previous().unwrap_or(position);
                 let error =
                     error.map_or_else(|| anyhow!("the WAL ends at {position}"), Error::from);
-                return Ok(Err(error.context(format!("error in WAL record at {last}"))));
+                let error = error.context(format!("error in WAL record at {last}"));
+                return Ok(ControlFlow::Break(Err(error)));
             }
-            feed.flush()?;
+            dump.flush()?;
             if stop.wait(FOLLOW_PERIOD) {
-                return Ok(Ok(()));
+                return Ok(ControlFlow::Break(Ok(())));
             }
             // The version is known by now, which is all that can be missing.
             if let Err(error) = reader.seek(position) {
-                return Ok(Err(error.into()));
+                return Ok(ControlFlow::Break(Err(error.into())));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Says that WAL is passed over, unless a whole segment was asked for. 17 moved that to standard
@@ -205,6 +268,18 @@ impl Span {
             }
         }
     }
+}
+
+/// Makes the reader go on behind the record that starts at `last`. It reads that record again, from the
+/// page it starts in: what follows is held against both.
+fn go_behind<S: WalSource<Error = SourceError>>(reader: &mut Reader<S>, last: Lsn) -> Result<()> {
+    reader.seek(last.page_start())?;
+    while let Some(raw) = reader.next_record()? {
+        if raw.start >= last {
+            return Ok(());
+        }
+    }
+    bail!("the record at {last} cannot be read again")
 }
 
 #[expect(clippy::print_stderr, reason = "this is what a person is told besides")]

@@ -6,14 +6,13 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use walrecord::{
     LONG_PAGE_HEADER_SIZE, Lsn, PageContext, PageHeader, PgVersion, SegmentId, WAL_PAGE_SIZE,
     WalSource,
 };
 
-/// Hexadecimal digits of a segment file's name.
-const NAME_LENGTH: usize = 24;
+use crate::segment_file::{SegmentFacts, is_segment_name};
 
 /// The segments of a directory, of the newest timeline and what it goes back to.
 pub(super) struct Directory {
@@ -37,21 +36,16 @@ impl Directory {
         let names = segment_names(path)?;
         let Some(first) = names.first() else {
             bail!(
-                "{} holds no WAL segment (a file with a name of {NAME_LENGTH} hexadecimal digits)",
+                "{} holds no WAL segment (a file with a name of 24 hexadecimal digits)",
                 path.display()
             );
         };
         let file = path.join(first);
-        let mut header = [0; LONG_PAGE_HEADER_SIZE];
-        File::open(&file)
-            .and_then(|file| file.read_exact_at(&mut header, 0))
-            .with_context(|| format!("reading {}", file.display()))?;
-        let header = PageHeader::parse(&header)
+        let facts = File::open(&file)
+            .map_err(Error::from)
+            .and_then(SegmentFacts::read)
             .with_context(|| format!("{} is no WAL of PostgreSQL 14 to 18", file.display()))?;
-        let Some(segment) = header.segment else {
-            bail!("{} does not begin a segment", file.display());
-        };
-        let segment_size = segment.segment_size;
+        let segment_size = facts.segment_size;
         let found = names
             .iter()
             .map(|name| SegmentId::parse(name, segment_size))
@@ -73,7 +67,7 @@ impl Directory {
         Ok(Directory {
             path: path.to_owned(),
             segment_size,
-            version: header.version,
+            version: facts.version,
             passed_over: total - segments.len(),
             segments,
             open: RefCell::new(None),
@@ -163,10 +157,7 @@ fn segment_names(path: &Path) -> Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path).with_context(reading)? {
         let name = entry.with_context(reading)?.file_name();
-        let is_segment = |name: &String| {
-            name.len() == NAME_LENGTH && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-        };
-        names.extend(name.into_string().ok().filter(is_segment));
+        names.extend(name.into_string().ok().filter(|name| is_segment_name(name)));
     }
     names.sort_unstable();
     Ok(names)

@@ -117,6 +117,13 @@ impl Measuring {
         }
         if touch == PageTouch::Delta {
             self.remember(record, key, kind)?;
+        } else if self
+            .runs
+            .get(key)
+            .is_some_and(|run| run.changes.len() < CHANGES)
+        {
+            // The page starts anew: what comes does not continue what was kept.
+            self.runs.remove(key);
         }
         apply_to(record, key, &self.rules, &mut self.pages, &mut self.counts)
     }
