@@ -1,9 +1,10 @@
 //! Which kinds of record the decoder knows, and how often WAL of each version holds them, as Markdown.
 //!
-//! `cargo run --release -p walrecord --example coverage -- FIXTURES [WAL_DIRECTORY...]`: FIXTURES is the
-//! directory `tests/fixtures` of this crate; each WAL_DIRECTORY holds segment files of one server, such as
-//! the regression suite's. Every record is decoded, described and asked for its effects; one that fails
-//! ends the program. `docs/record-coverage.md` is its output.
+//! `cargo run --release -p walrecord --example coverage -- FIXTURES SUITES [WAL_DIRECTORY...]`: FIXTURES and
+//! SUITES are the directories `tests/fixtures` and `tests/suites` of this crate; each WAL_DIRECTORY holds segment
+//! files of one server. Every record of WAL is decoded, described and asked for its effects; one that fails ends
+//! the program. Of the suites, whose WAL is too much to keep, the counts that `pg_waldump --stats=record` printed
+//! are taken. `docs/record-coverage.md` is its output.
 
 #![expect(clippy::print_stdout, reason = "an example's output is its purpose")]
 
@@ -25,7 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
     let fixtures = paths
         .next()
-        .ok_or("usage: coverage FIXTURES [WAL_DIRECTORY...]")?;
+        .ok_or("usage: coverage FIXTURES SUITES [WAL_DIRECTORY...]")?;
+    let suites = paths
+        .next()
+        .ok_or("which directory has the suites' counts?")?;
     let mut seen = Seen::new();
     for file in files(&fixtures)? {
         let wal = file.join("wal.zst");
@@ -34,6 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut decoder = None;
             count(&mut decoder, &bytes, 0, &mut seen)?;
         }
+    }
+    for version in PgVersion::ALL {
+        let text = std::fs::read_to_string(suites.join(format!("{version}.stats")))?;
+        add_counted(&text, version, &mut seen);
     }
     for directory in paths {
         let mut decoder = None;
@@ -82,6 +90,23 @@ fn count(
         }
     }
     Ok(())
+}
+
+/// Adds the counts of a table by `pg_waldump --stats=record`: lines that begin `Heap/INSERT   12 (`.
+fn add_counted(text: &str, version: PgVersion, seen: &mut Seen) {
+    for rmgr in Rmgr::ALL {
+        for name in names(rmgr) {
+            let kind = format!("{}/{name}", rmgr.name());
+            let mut counts = text.lines().filter_map(|line| {
+                let mut words = line.split_whitespace();
+                let count = (words.next() == Some(&kind)).then(|| words.next())?;
+                count?.parse::<u64>().ok()
+            });
+            if let Some(count) = counts.next() {
+                seen.entry((rmgr, name, version)).or_default()[1] += count;
+            }
+        }
+    }
 }
 
 fn context(record: &Record<'_>) -> EffectContext {

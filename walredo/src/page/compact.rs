@@ -5,6 +5,8 @@
 //! its final place, padding included. So bytes below the new `pd_upper` stay what they were, and one
 //! procedure serves: take items in line pointer order, put each below the one before.
 
+use std::ops::Range;
+
 use walrecord::{PAGE_SIZE, Page};
 
 use crate::error::Fault;
@@ -33,6 +35,8 @@ pub(crate) struct Compaction {
     /// Every item lies below the one before: they can be moved in place, front to back.
     descending: bool,
     last: u16,
+    /// Where items may lie: `pd_upper` to `pd_special` of the page.
+    area: Range<u16>,
 }
 
 impl Compaction {
@@ -49,15 +53,17 @@ impl Compaction {
             total: 0,
             descending: true,
             last: page::special(page),
+            area: page::upper(page)..page::special(page),
         })
     }
 
     /// Keeps the item that `id` points at; line pointer `offset` will point at it afterwards.
-    pub(crate) fn keep(&mut self, page: &Page, offset: u16, id: ItemId) -> Result<(), Fault> {
+    #[inline]
+    pub(crate) fn keep(&mut self, offset: u16, id: ItemId) -> Result<(), Fault> {
         let aligned = max_align(usize::from(id.length()));
         let end = usize::from(id.offset()) + aligned;
-        let fits = id.offset() >= page::upper(page)
-            && end <= usize::from(page::special(page))
+        let fits = id.offset() >= self.area.start
+            && end <= usize::from(self.area.end)
             && id.offset().is_multiple_of(8);
         let slot = self.items.get_mut(self.count).filter(|_| fits);
         let slot = slot.ok_or(Fault::Item {
@@ -107,7 +113,7 @@ impl Compaction {
 fn place(
     page: &mut Page,
     items: &[CompactItem],
-    copy: impl Fn(&mut Page, std::ops::Range<usize>, usize),
+    copy: impl Fn(&mut Page, Range<usize>, usize),
 ) -> Result<(), Fault> {
     let mut upper = usize::from(page::special(page));
     // The run seen but not yet moved; `upper` is its destination.
@@ -121,8 +127,7 @@ fn place(
         }
         run.start = start;
         upper -= usize::from(item.aligned);
-        let id = page::item_id(page, item.offset)?;
-        page::set_item_id(page, item.offset, id.with_offset(upper as u16))?;
+        page::move_item_id(page, item.offset, upper as u16)?;
     }
     move_run(page, &run, upper, &copy);
     page::set_upper(page, upper as u16);
@@ -131,9 +136,9 @@ fn place(
 
 fn move_run(
     page: &mut Page,
-    run: &std::ops::Range<usize>,
+    run: &Range<usize>,
     to: usize,
-    copy: &impl Fn(&mut Page, std::ops::Range<usize>, usize),
+    copy: &impl Fn(&mut Page, Range<usize>, usize),
 ) {
     if run.start != to && to + run.len() <= PAGE_SIZE {
         copy(page, run.clone(), to);
@@ -158,15 +163,15 @@ pub(crate) fn repair_fragmentation(
     let count = page::max_offset(page);
     let mut last_used = 0;
     let mut unused = 0;
-    for offset in 1..=count {
-        let id = page::item_id(page, offset)?;
+    for (offset, stored) in (1..=count).zip(page::item_ids_mut(page)) {
+        let id = ItemId::from_bytes(*stored);
         if id.flag() == ItemFlag::Unused {
-            page::set_item_id(page, offset, ItemId::UNUSED)?;
+            *stored = ItemId::UNUSED.to_bytes();
             unused += 1;
             continue;
         }
         if id.has_storage() {
-            compaction.keep(page, offset, id)?;
+            compaction.keep(offset, id)?;
         }
         last_used = offset;
     }

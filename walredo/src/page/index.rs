@@ -43,7 +43,7 @@ pub(crate) fn delete_items(
         }
         let id = item_id(page, offset)?;
         kept += 1;
-        compaction.keep(page, kept, id)?;
+        compaction.keep(kept, id)?;
         // `kept` is at most `offset`: no line pointer is overwritten before it was read.
         set_item_id(page, kept, id)?;
     }

@@ -42,6 +42,15 @@ impl ItemId {
         ItemId::new(ItemFlag::Redirect, to, 0)
     }
 
+    /// As it is stored.
+    pub(crate) const fn from_bytes(bytes: [u8; ITEM_ID_SIZE]) -> ItemId {
+        ItemId(u32::from_le_bytes(bytes))
+    }
+
+    pub(crate) const fn to_bytes(self) -> [u8; ITEM_ID_SIZE] {
+        self.0.to_le_bytes()
+    }
+
     pub(crate) const fn flag(self) -> ItemFlag {
         match (self.0 >> 15) & 3 {
             0 => ItemFlag::Unused,
@@ -110,6 +119,25 @@ pub(crate) fn set_item_id(page: &mut Page, offset: u16, id: ItemId) -> Result<()
     check_offset(page, offset)?;
     let at = item_id_at(offset);
     page[at..at + ITEM_ID_SIZE].copy_from_slice(&id.0.to_le_bytes());
+    Ok(())
+}
+
+/// All line pointers as they are stored, by number from 1.
+pub(crate) fn item_ids_mut(page: &mut Page) -> &mut [[u8; ITEM_ID_SIZE]] {
+    let count = usize::from(max_offset(page));
+    let (ids, _) = page[HEADER_SIZE..].as_chunks_mut();
+    &mut ids[..count]
+}
+
+/// Points the line pointer with this number, which must exist, at another place.
+#[inline]
+pub(crate) fn move_item_id(page: &mut Page, offset: u16, to: u16) -> Result<(), Fault> {
+    let (ids, _) = page[HEADER_SIZE..].as_chunks_mut::<ITEM_ID_SIZE>();
+    let Some(stored) = ids.get_mut(usize::from(offset).wrapping_sub(1)) else {
+        let max = max_offset(page);
+        return Err(Fault::Offset { offset, max });
+    };
+    *stored = ItemId::from_bytes(*stored).with_offset(to).to_bytes();
     Ok(())
 }
 

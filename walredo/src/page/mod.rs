@@ -27,7 +27,8 @@ pub(crate) use index::{
     delete_item, delete_item_keeping_numbers, delete_items, overwrite_item, start_over,
 };
 pub(crate) use item::{
-    ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_range, max_offset, normal_item_range, set_item_id,
+    ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_ids_mut, item_range, max_offset, move_item_id,
+    normal_item_range, set_item_id,
 };
 
 pub use item::{free_space_category, heap_free_space};

@@ -103,7 +103,7 @@ struct Measuring {
 impl Measuring {
     fn page(&mut self, record: &Record<'_>, key: &PageKey, touch: PageTouch) -> Result<()> {
         let kind = (RecordKind::of(record), touch == PageTouch::Image);
-        let page = self.pages.get(key)?;
+        let page = self.pages.get(key, false)?;
         let cost = self.costs.entry(kind).or_default();
         cost.seen += 1;
         if cost.seen <= ALL_UP_TO || cost.seen.is_multiple_of(EVERY) {
@@ -125,7 +125,14 @@ impl Measuring {
             // The page starts anew: what comes does not continue what was kept.
             self.runs.remove(key);
         }
-        apply_to(record, key, &self.rules, &mut self.pages, &mut self.counts)
+        apply_to(
+            record,
+            key,
+            false,
+            &self.rules,
+            &mut self.pages,
+            &mut self.counts,
+        )
     }
 
     /// Keeps the first changes of the first pages.
@@ -138,7 +145,7 @@ impl Measuring {
                 return Ok(());
             }
             let run = Run {
-                base: *self.pages.get(key)?,
+                base: *self.pages.get(key, false)?,
                 changes: Vec::new(),
             };
             self.runs.insert(*key, run);

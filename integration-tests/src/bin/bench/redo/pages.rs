@@ -54,23 +54,27 @@ impl Pages {
     ///
     /// # Errors
     /// If the backup cannot be read.
+    /// `begins`: the record that asks makes the page anew, so that what the backup has is not read (nor does
+    /// the startup process: `XLogReadBufferForRedoExtended` with `RBM_ZERO_AND_LOCK`).
     #[inline]
-    pub(super) fn get(&mut self, key: &PageKey) -> Result<&mut Page> {
+    pub(super) fn get(&mut self, key: &PageKey, begins: bool) -> Result<&mut Page> {
         let place = match self.places.get(key) {
             Some(place) => *place,
-            None => self.load(key)?,
+            None => self.load(key, begins)?,
         };
         Ok(page_at(&mut self.slabs, place))
     }
 
     #[cold]
-    fn load(&mut self, key: &PageKey) -> Result<u32> {
+    fn load(&mut self, key: &PageKey, begins: bool) -> Result<u32> {
         let place = self.used;
         if place as usize == self.slabs.len() * SLAB {
             self.slabs
                 .push(vec![0; SLAB * PAGE_SIZE].into_boxed_slice());
         }
-        self.base.read(key, page_at(&mut self.slabs, place))?;
+        if !begins {
+            self.base.read(key, page_at(&mut self.slabs, place))?;
+        }
         self.used += 1;
         self.places.insert(*key, place);
         Ok(place)

@@ -13,7 +13,7 @@ use walrecord::{
 };
 
 use super::pages::{Pages, removes_pages};
-use super::replay::{CHUNK, Counts, Job, apply_to, options};
+use super::replay::{CHUNK, Counts, Job, apply_to, begins, options};
 use super::wal::WalFiles;
 
 /// Bytes of WAL that one thread decodes at a time: small enough for the processor's cache, large enough that
@@ -44,7 +44,7 @@ struct Framed {
 #[derive(Clone, Copy)]
 enum Task {
     /// Apply the record of this number to the page.
-    Redo(u32, PageKey),
+    Redo(u32, PageKey, bool),
     /// Forget pages.
     Change(MetaEffect<'static>),
 }
@@ -164,8 +164,9 @@ impl Part {
         let threads = self.tasks.len();
         let mut outcome = Ok(());
         effects(&record, context, &mut |effect| match effect {
-            Effect::Page { key, .. } => {
-                self.tasks[owner(&key, threads)].push(Task::Redo(number, key));
+            Effect::Page { key, touch } => {
+                let task = Task::Redo(number, key, begins(touch));
+                self.tasks[owner(&key, threads)].push(task);
             }
             Effect::Meta(change) if removes_pages(&change) => match own(&change) {
                 Some(change) => self
@@ -176,7 +177,7 @@ impl Part {
             },
             Effect::Meta(_) => {}
         })?;
-        self.previous.get_or_insert(raw.header().prev);
+        self.previous.get_or_insert(record.header.prev);
         let from = self.bytes.len();
         self.bytes.extend_from_slice(raw.bytes);
         self.records.push(Framed {
@@ -201,7 +202,7 @@ impl Part {
         let mut current = u32::MAX;
         for task in &self.tasks[thread] {
             match task {
-                Task::Redo(number, key) => {
+                Task::Redo(number, key, begins) => {
                     if *number != current {
                         current = *number;
                         let it = &self.records[current as usize];
@@ -209,7 +210,7 @@ impl Part {
                         RawRecord::new(it.version, it.start, it.end, bytes)?
                             .decode_into(&mut record)?;
                     }
-                    apply_to(&record, key, rules, pages, counts)?;
+                    apply_to(&record, key, *begins, rules, pages, counts)?;
                 }
                 Task::Change(change) => pages.change(change)?,
             }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use stockpg::RecoveredDir;
 use walrecord::{
-    DecoderOptions, Effect, EffectContext, Lsn, PageKey, Record, RedoRules, StreamDecoder, effects,
+    DecoderOptions, Effect, EffectContext, Lsn, PageKey, PageTouch, Record, RedoRules,
+    StreamDecoder, effects,
 };
 use walredo::{Applied, redo};
 
@@ -94,7 +95,9 @@ fn apply(
     effects(record, context, &mut |effect| {
         if outcome.is_ok() {
             outcome = match effect {
-                Effect::Page { key, .. } => apply_to(record, &key, &context.rules, pages, counts),
+                Effect::Page { key, touch } => {
+                    apply_to(record, &key, begins(touch), &context.rules, pages, counts)
+                }
                 Effect::Meta(change) => pages.change(&change),
             };
         }
@@ -103,16 +106,22 @@ fn apply(
     outcome
 }
 
-/// Applies one record to one page.
+/// Whether a record makes a page anew, whatever was there.
+pub(super) fn begins(touch: PageTouch) -> bool {
+    matches!(touch, PageTouch::Init | PageTouch::Image)
+}
+
+/// Applies one record to one page. `begins`: it makes it anew.
 #[inline]
 pub(super) fn apply_to(
     record: &Record<'_>,
     key: &PageKey,
+    begins: bool,
     rules: &RedoRules,
     pages: &mut Pages,
     counts: &mut Counts,
 ) -> Result<()> {
-    match redo(pages.get(key)?, record, key, rules)? {
+    match redo(pages.get(key, begins)?, record, key, rules)? {
         Applied::Changed => counts.changes += 1,
         Applied::Skipped => {}
         Applied::NoBase => counts.missing += 1,
