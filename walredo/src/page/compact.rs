@@ -58,29 +58,41 @@ impl Compaction {
     }
 
     /// Keeps the item that `id` points at; line pointer `offset` will point at it afterwards.
-    #[inline]
     pub(crate) fn keep(&mut self, offset: u16, id: ItemId) -> Result<(), Fault> {
-        let aligned = max_align(usize::from(id.length()));
-        let end = usize::from(id.offset()) + aligned;
-        let fits = id.offset() >= self.area.start
-            && end <= usize::from(self.area.end)
-            && id.offset().is_multiple_of(8);
-        let slot = self.items.get_mut(self.count).filter(|_| fits);
-        let slot = slot.ok_or(Fault::Item {
-            offset,
-            at: id.offset(),
-            length: id.length(),
-            flag: id.flag() as u8,
-        })?;
-        *slot = CompactItem {
-            offset,
-            at: id.offset(),
-            aligned: aligned as u16,
-        };
-        self.count += 1;
-        self.total += aligned;
-        self.descending &= self.last >= id.offset() + aligned as u16;
-        self.last = id.offset();
+        self.keep_all(std::iter::once((offset, id)))
+    }
+
+    /// Keeps all these items, in order. (What changes with each is held in registers meanwhile.)
+    #[inline]
+    fn keep_all(&mut self, items: impl Iterator<Item = (u16, ItemId)>) -> Result<(), Fault> {
+        let Range { start, end } = self.area;
+        let (mut count, mut total) = (self.count, self.total);
+        let (mut descending, mut last) = (self.descending, self.last);
+        for (offset, id) in items {
+            let aligned = max_align(usize::from(id.length()));
+            let fits = id.offset() >= start
+                && usize::from(id.offset()) + aligned <= usize::from(end)
+                && id.offset().is_multiple_of(8);
+            let Some(slot) = self.items.get_mut(count).filter(|_| fits) else {
+                return Err(Fault::Item {
+                    offset,
+                    at: id.offset(),
+                    length: id.length(),
+                    flag: id.flag() as u8,
+                });
+            };
+            *slot = CompactItem {
+                offset,
+                at: id.offset(),
+                aligned: aligned as u16,
+            };
+            count += 1;
+            total += aligned;
+            descending &= last >= id.offset() + aligned as u16;
+            last = id.offset();
+        }
+        (self.count, self.total) = (count, total);
+        (self.descending, self.last) = (descending, last);
         Ok(())
     }
 
@@ -163,18 +175,17 @@ pub(crate) fn repair_fragmentation(
     let count = page::max_offset(page);
     let mut last_used = 0;
     let mut unused = 0;
-    for (offset, stored) in (1..=count).zip(page::item_ids_mut(page)) {
+    let stored = (1..=count).zip(page::item_ids_mut(page));
+    compaction.keep_all(stored.filter_map(|(offset, stored)| {
         let id = ItemId::from_bytes(*stored);
         if id.flag() == ItemFlag::Unused {
             *stored = ItemId::UNUSED.to_bytes();
             unused += 1;
-            continue;
-        }
-        if id.has_storage() {
-            compaction.keep(offset, id)?;
+            return None;
         }
         last_used = offset;
-    }
+        id.has_storage().then_some((offset, id))
+    }))?;
     compaction.finish(page)?;
     if trailing == TrailingPointers::Cut {
         unused -= count - last_used;
