@@ -2,6 +2,7 @@
 //! after a crash.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use slog::warn;
 use walrecord::Lsn;
@@ -15,6 +16,15 @@ use crate::key::Key;
 use crate::layer::{Layer, LayerId, RunId};
 use crate::manifest::Rewrite;
 use crate::timeline::shared::Shared;
+
+/// Keys after which a compaction looks whether others wait for it.
+const KEYS_PER_LOOK: u64 = 256;
+
+/// So many times more runs than are merged at once, and compaction no longer stands back.
+const MOST_MERGES_BEHIND: usize = 4;
+
+/// How long compaction stands back before it looks again.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Begins to rewrite `from` as one run, durably: from now on it is what the timeline is doing. Only whoever
 /// holds `compacting` may.
@@ -53,10 +63,12 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
     let mut rewriter = Rewriter::new(shared, layers, retention, is_bottom);
     let mut merge = Merge::new(inputs.iter(), rewrite.done);
     let mut out = Outputs::new(shared);
+    let mut keys = 0_u64;
     while let Some(key) = merge.peek()? {
-        if shared.tracker.is_stopping() {
+        if keys.is_multiple_of(KEYS_PER_LOOK) && !wait_for_ingest(shared) {
             return Ok(false);
         }
+        keys += 1;
         if out.is_due(&key) {
             publish(shared, rewrite, out.finish_file()?, Some(key))?;
             rewriter.layers = shared.layers();
@@ -65,6 +77,24 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
     }
     publish(shared, rewrite, out.finish_file()?, None)?;
     Ok(true)
+}
+
+/// Stands back while layers wait to be written, unless runs have become too many for reads; a full disk, which
+/// compaction may free, is not waited for. Returns false if the timeline stops.
+fn wait_for_ingest(shared: &Shared) -> bool {
+    let most_runs = shared.config.merge_runs.saturating_mul(MOST_MERGES_BEHIND);
+    let goes_before = || {
+        let layers = shared.layers();
+        !layers.frozen.is_empty()
+            && layers.runs().len() < most_runs
+            && shared.tracker.flush_failure().is_none()
+    };
+    while goes_before() {
+        if shared.tracker.pause(MOMENT) {
+            return false;
+        }
+    }
+    !shared.tracker.is_stopping()
 }
 
 /// Makes it count that everything below `done` (everything, if there is none) is in the new run, whose newest
