@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use integration_tests::{Daemon, PATIENCE, Scene, open_store};
 use pagecache::StoreConfig;
-use stockpg::{BackupSource, InitOptions, StopMode, Workload};
+use stockpg::{BackupSource, InitOptions, PgInstall, StopMode, Workload};
 use walrecord::{Lsn, PAGE_SIZE};
 
 /// Blocks of each relation that `page get` is asked for.
@@ -153,10 +153,14 @@ fn base_backup(scene: &Scene, format: &str) -> Result<PathBuf> {
 
 fn import(scene: &Scene, backup: &Path, wal: &Path) -> Result<Daemon> {
     let daemon = Daemon::new(crate::PROGRAM, &scene.path("pages"));
+    // A backup does not tell, and redo of GiST depends on it.
+    let minor = PgInstall::tested()?.minor().to_string();
     let output = daemon.run(
         "import",
         &[
             text(backup)?,
+            "--minor",
+            &minor,
             "--data-dir",
             text(&daemon.data_dir)?,
             "--wal-dir",

@@ -129,6 +129,8 @@ fn equal_stock(install: &PgInstall, options: InitOptions, rounds: usize) -> Resu
         import_batch: 4 << 20,
         max_deltas: 64,
         compacted_layer: 8 << 20,
+        // Compaction would make images of what redo is to be tried on; it comes later, when told to.
+        merge_runs: 1 << 20,
         ..StoreConfig::default()
     };
     let store = open_store(&scene.path("store"), config)?;
