@@ -4,8 +4,9 @@ use anyhow::Result;
 
 use super::{Workload, each};
 
-/// Savepoints beyond what a session caches (64), nested and taken back, and one transaction whose
-/// subtransactions fill more than a page of the commit log (32,768).
+/// Savepoints beyond what a session caches (64), nested and taken back, one transaction whose
+/// subtransactions fill more than a page of the commit log (32,768), and one that is taken back and leaves
+/// pages of commit times (819 transactions each) without any.
 pub(super) fn subtransactions(workload: &mut Workload) -> Result<()> {
     let mut client = workload.client()?;
     client.batch_execute("CREATE TABLE IF NOT EXISTS nested (id int, t text)")?;
@@ -35,6 +36,7 @@ pub(super) fn subtransactions(workload: &mut Workload) -> Result<()> {
             &format!("{many} RELEASE s10; COMMIT"),
             &blocks(workload.rows(500), 3),
             &blocks(33_000, 1_000),
+            &format!("BEGIN; {}; ROLLBACK", blocks(10_000, 1_000)),
             "TRUNCATE nested",
         ],
     )
