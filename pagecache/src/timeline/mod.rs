@@ -87,6 +87,8 @@ pub struct TimelineInfo {
 /// Sizes of a timeline on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct TimelineSizes {
+    /// Runs of layers, which a read looks through.
+    pub runs: u64,
     /// Layer files.
     pub layers: u64,
     /// Bytes in them.
@@ -149,8 +151,10 @@ impl Timeline {
 
     /// Its sizes on disk.
     pub fn sizes(&self) -> TimelineSizes {
+        let runs = self.shared.layers().runs().len() as u64;
         let manifest = self.shared.manifest();
         TimelineSizes {
+            runs,
             layers: manifest.layers.len() as u64,
             layer_bytes: manifest
                 .layers

@@ -24,7 +24,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
     let cluster = wal::primary(bench, &[])?;
-    let bytes = fill(&cluster, options.megabytes)?;
+    let bytes = wal::fill(&cluster, options.megabytes)?.bytes;
     let mut rounds = Vec::new();
     let mut peak = 0;
     for number in 0..bench.rounds {
@@ -38,32 +38,6 @@ pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
     report("import", &rounds, bytes);
     println!("peak memory of the import: {peak} MiB");
     Ok(())
-}
-
-/// Fills the database as `pgbench -i` does: a table of rows of about 128 bytes, with an index. Gives the
-/// size of the whole database.
-fn fill(cluster: &Cluster, megabytes: u64) -> Result<u64> {
-    let mut client = cluster.client("postgres")?;
-    client.batch_execute(
-        "CREATE TABLE accounts (aid bigint, bid int, balance int, filler char(84))",
-    )?;
-    // Rows and index make about 7,000 rows a MiB.
-    let rows = megabytes * 7_000;
-    const STEP: u64 = 1_000_000;
-    for from in (0..rows).step_by(STEP as usize) {
-        let to = (from + STEP).min(rows);
-        client.batch_execute(&format!(
-            "INSERT INTO accounts SELECT i, i % 97, (i::bigint * 7919) % 100003, md5(i::text) FROM generate_series({from} + 1, {to}) i"
-        ))?;
-    }
-    client.batch_execute("ALTER TABLE accounts ADD PRIMARY KEY (aid); CHECKPOINT")?;
-    let size: i64 = client
-        .query_one(
-            "SELECT sum(pg_database_size(oid))::bigint FROM pg_database",
-            &[],
-        )?
-        .get(0);
-    Ok(size.unsigned_abs())
 }
 
 fn import_once(bench: &Bench, cluster: &Cluster, number: usize) -> Result<f64> {

@@ -80,15 +80,15 @@ fn backlog(bench: &Bench, sort: Sort, bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn our_slot(number: usize) -> Result<SlotName> {
+pub(crate) fn our_slot(number: usize) -> Result<SlotName> {
     Ok(format!("ours_{number}").parse()?)
 }
 
-fn receive_slot(number: usize) -> String {
+pub(crate) fn receive_slot(number: usize) -> String {
     format!("receive_{number}")
 }
 
-fn open(bench: &Bench, home: &Path) -> Result<Store> {
+pub(crate) fn open(bench: &Bench, home: &Path) -> Result<Store> {
     let storage = Arc::new(LocalStorage::new(home)?);
     Ok(Store::open(
         storage,
@@ -97,7 +97,7 @@ fn open(bench: &Bench, home: &Path) -> Result<Store> {
     )?)
 }
 
-fn import(bench: &Bench, cluster: &Cluster, home: &Path, number: usize) -> Result<()> {
+pub(crate) fn import(bench: &Bench, cluster: &Cluster, home: &Path, number: usize) -> Result<()> {
     let store = open(bench, home)?;
     let import = LiveImport {
         conninfo: cluster.address().conninfo("postgres").parse()?,
@@ -114,11 +114,8 @@ fn ingest(bench: &Bench, cluster: &Cluster, home: &Path, number: usize, end: Lsn
     let store = open(bench, home)?;
     let timeline = store.timeline(None, "main")?;
     timeline.wait_examined(LIMIT)?;
-    let primary: ConnInfo = cluster.address().conninfo("postgres").parse()?;
-    let options = follow_options(&timeline, &primary, &our_slot(number)?, PeerKind::Postgres);
     let began = Instant::now();
-    let status = ReceiverStatus::new();
-    let following = Following::start(&timeline, options, &status, &bench.log)?;
+    let following = follow(bench, cluster, &timeline, &our_slot(number)?)?;
     let done = wait_durable(&timeline, end);
     let seconds = began.elapsed().as_secs_f64();
     following.stop();
@@ -126,8 +123,19 @@ fn ingest(bench: &Bench, cluster: &Cluster, home: &Path, number: usize, end: Lsn
     done.map(|()| seconds)
 }
 
+pub(crate) fn follow(
+    bench: &Bench,
+    cluster: &Cluster,
+    timeline: &Timeline,
+    slot: &SlotName,
+) -> Result<Following> {
+    let primary: ConnInfo = cluster.address().conninfo("postgres").parse()?;
+    let options = follow_options(timeline, &primary, slot, PeerKind::Postgres);
+    Following::start(timeline, options, &ReceiverStatus::new(), &bench.log)
+}
+
 /// Waits until everything up to `end` is synced and readable.
-fn wait_durable(timeline: &Timeline, end: Lsn) -> Result<()> {
+pub(crate) fn wait_durable(timeline: &Timeline, end: Lsn) -> Result<()> {
     let changed = Arc::new((Mutex::new(()), Condvar::new()));
     let other = Arc::clone(&changed);
     timeline.on_progress(Box::new(move || {
@@ -154,7 +162,7 @@ fn wait_durable(timeline: &Timeline, end: Lsn) -> Result<()> {
     }
 }
 
-fn receive(bench: &Bench, cluster: &Cluster, number: usize, end: Lsn) -> Result<f64> {
+pub(crate) fn receive(bench: &Bench, cluster: &Cluster, number: usize, end: Lsn) -> Result<f64> {
     let home = Scratch::new(&bench.install.user(), bench.dir.as_deref())?;
     let mut command = bench.install.command("pg_receivewal");
     command

@@ -6,11 +6,14 @@
 #![expect(clippy::print_stdout, reason = "the figures are the program's purpose")]
 
 mod decode;
+mod fed;
 mod import;
 mod ingest;
 mod latency;
 mod measure;
+mod reads;
 mod redo;
+mod store;
 mod wal;
 mod waldump;
 
@@ -68,6 +71,9 @@ enum What {
     /// Redoes segment files and is gone: the process that `redo` measures.
     #[command(hide = true)]
     ReplayFiles(redo::ReplayOptions),
+    /// The store alone: history, relations, branches, sizes, compaction, space.
+    #[command(subcommand)]
+    Store(store::What),
     /// Time to show WAL as text, against `pg_waldump`.
     Waldump(waldump::Options),
     /// `pageserver waldump`: the process whose time `waldump` measures.
@@ -121,6 +127,7 @@ fn main() -> Result<()> {
         What::Latency(options) => latency::run(&Bench::new(cli.common)?, &options),
         What::Redo(options) => redo::run(&Bench::new(cli.common)?, &options),
         What::ReplayFiles(options) => redo::replay_files(&options),
+        What::Store(what) => store::run(&Bench::new(cli.common)?, &what),
         What::Waldump(options) => waldump::run(&Bench::new(cli.common)?, &options),
         What::Show(args) => pageserver_bin::waldump::waldump(&args),
     }

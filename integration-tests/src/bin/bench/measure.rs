@@ -118,3 +118,13 @@ pub(crate) fn peak_memory() -> Result<u64> {
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kib >> 10)
 }
+
+/// Bytes that this process has written so far, to files and sockets.
+///
+/// # Errors
+/// If the system does not tell.
+pub(crate) fn written_bytes() -> Result<u64> {
+    let io = fs::read_to_string("/proc/self/io")?;
+    let bytes = io.lines().find_map(|line| line.strip_prefix("wchar: "));
+    Ok(bytes.context("no wchar")?.trim().parse()?)
+}

@@ -59,6 +59,45 @@ pub(crate) fn prepare(cluster: &Cluster) -> Result<()> {
     Ok(())
 }
 
+/// What [`fill`] made.
+pub(crate) struct Filled {
+    /// Rows of the table.
+    pub(crate) rows: u64,
+    /// Bytes of the whole cluster's databases.
+    pub(crate) bytes: u64,
+}
+
+/// Fills the database as `pgbench -i` does: a table `accounts` of rows of about 128 bytes, with an index.
+///
+/// # Errors
+/// If the server refuses.
+pub(crate) fn fill(cluster: &Cluster, megabytes: u64) -> Result<Filled> {
+    let mut client = cluster.client("postgres")?;
+    client.batch_execute(
+        "CREATE TABLE accounts (aid bigint, bid int, balance int, filler char(84))",
+    )?;
+    // Rows and index make about 7,000 rows a MiB.
+    let rows = megabytes * 7_000;
+    const STEP: u64 = 1_000_000;
+    for from in (0..rows).step_by(STEP as usize) {
+        let to = (from + STEP).min(rows);
+        client.batch_execute(&format!(
+            "INSERT INTO accounts SELECT i, i % 97, (i::bigint * 7919) % 100003, md5(i::text) FROM generate_series({from} + 1, {to}) i"
+        ))?;
+    }
+    client.batch_execute("ALTER TABLE accounts ADD PRIMARY KEY (aid); CHECKPOINT")?;
+    let size: i64 = client
+        .query_one(
+            "SELECT sum(pg_database_size(oid))::bigint FROM pg_database",
+            &[],
+        )?
+        .get(0);
+    Ok(Filled {
+        rows,
+        bytes: size.unsigned_abs(),
+    })
+}
+
 /// Writes at least `bytes` of WAL; gives its end.
 ///
 /// # Errors

@@ -83,14 +83,14 @@ impl Timeline {
     /// If a layer cannot be read or written, or the timeline stops. What was done until then counts.
     pub fn compact(&self, fully: bool) -> Result<CompactionReport, StoreError> {
         let shared = &self.shared;
-        let before = (shared.layers().runs().len() as u64, self.sizes());
+        let before = self.sizes();
         let merges = compact(shared, &lock(shared), fully)?;
-        let after = (shared.layers().runs().len() as u64, self.sizes());
+        let after = self.sizes();
         Ok(CompactionReport {
             merges,
-            runs: (before.0, after.0),
-            layers: (before.1.layers, after.1.layers),
-            bytes: (before.1.layer_bytes, after.1.layer_bytes),
+            runs: (before.runs, after.runs),
+            layers: (before.layers, after.layers),
+            bytes: (before.layer_bytes, after.layer_bytes),
         })
     }
 }
