@@ -20,6 +20,10 @@ pub struct StoreConfig {
     /// gets one in any case.) Carrying pages forward to store images more often costs a flush more than
     /// everything else; applying a small record takes a tenth of a microsecond.
     pub max_deltas: usize,
+    /// The same when layers are compacted. The changes of a page that come last in a run become an image if they
+    /// are more than a quarter of it: a reader that goes on in older runs meets no more than that in each. (A page of a
+    /// copied database may rest on one of its source, with changes of its own.)
+    pub compacted_deltas: usize,
     /// Bytes of versions, before compression, after which a compaction ends a layer file and goes on with the
     /// next. What was rewritten up to there counts at once, and is not done again after a crash.
     pub compacted_layer: u64,
@@ -42,6 +46,7 @@ impl Default for StoreConfig {
             block_cache: 64 << 20,
             import_batch: 64 << 20,
             max_deltas: 512,
+            compacted_deltas: 64,
             compacted_layer: 256 << 20,
             merge_runs: 6,
             history_bytes: None,

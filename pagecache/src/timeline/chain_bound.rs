@@ -24,4 +24,9 @@ impl ChainLength {
     pub(super) fn is_due(&self, max_deltas: usize) -> bool {
         self.changes > max_deltas || (self.bytes > MAX_RUN_BYTES && self.changes > 1)
     }
+
+    /// Whether so many changes are too many for a reader to meet them above those of older layers.
+    pub(super) fn is_long(&self, max_deltas: usize) -> bool {
+        self.changes > max_deltas / 4
+    }
 }

@@ -352,6 +352,8 @@ impl ImportWriter {
         start_indexing(&self.timeline)?;
         self.wait_for_wal(stop, patience)?;
         self.judge_suspects(stop)?;
+        // Pages are fuzzy up to here: layers that begin above can hold images of them.
+        shared.request_freeze();
         shared.complete(|manifest| manifest.import_stop = stop)?;
         self.dir.keep = true;
         info!(shared.log, "import complete"; "start" => %self.params.start, "stop" => %stop);

@@ -28,21 +28,27 @@ pub(crate) const CONFIG: StoreConfig = StoreConfig {
     block_cache: 0,
     import_batch: 4 * 8192,
     max_deltas: 256,
+    compacted_deltas: 64,
     compacted_layer: 1 << 30,
     merge_runs: 1 << 20,
     history_bytes: None,
 };
 
 pub(crate) fn scene(seed: u64) -> Scene {
-    scene_of(History::new(seed, 250), seed)
+    scene_with(seed, 250, CONFIG)
 }
 
-fn scene_of(history: History, seed: u64) -> Scene {
+/// A scene whose history has so many records.
+pub(crate) fn scene_with(seed: u64, records: usize, config: StoreConfig) -> Scene {
+    scene_of(History::new(seed, records), seed, config)
+}
+
+fn scene_of(history: History, seed: u64, config: StoreConfig) -> Scene {
     let mut rng = Rng::new(seed);
     let history = Arc::new(history);
     let mut world = World::new(&history, &mut rng);
     let disk = SimulatedDisk::new();
-    let store = open(&disk, CONFIG).unwrap();
+    let store = open(&disk, config).unwrap();
     let timeline = world.import(&store, &mut rng, LIMIT).unwrap();
     Scene {
         disk,
@@ -68,7 +74,7 @@ impl Scene {
         self.world.history.end()
     }
 
-    fn check(&self) -> Outcome<()> {
+    pub(crate) fn check(&self) -> Outcome<()> {
         for lsn in [self.world.import.1, self.end()] {
             self.world.check_at(&self.timeline, lsn)?;
         }
@@ -86,7 +92,7 @@ impl Scene {
         self.pages_at(self.end())
     }
 
-    fn pages_at(&self, lsn: Lsn) -> Vec<PageKey> {
+    pub(crate) fn pages_at(&self, lsn: Lsn) -> Vec<PageKey> {
         let forks = &self.world.history.states.at(lsn).forks;
         let blocks = forks.iter().flat_map(|((rel, fork), pages)| {
             (0..pages.len() as u32).map(|block| {
@@ -346,7 +352,7 @@ fn a_record_is_not_readable_before_its_padding_is_there() {
 
 /// A timeline that has the WAL of a history with promotions up to the first of them.
 fn before_a_promotion(seed: u64) -> (Scene, PgTimelineId, Lsn) {
-    let scene = scene_of(History::promoted(seed, 250), seed);
+    let scene = scene_of(History::promoted(seed, 250), seed, CONFIG);
     let (next, at) = scene.world.history.switches[0];
     scene.send(at).unwrap();
     scene.timeline.wait_examined(LIMIT).unwrap();

@@ -6,6 +6,7 @@
 //! prints (threads make runs of one seed differ in detail). `PAGECACHE_TIMELINE_RUNS` sets the number
 //! of runs, `PAGECACHE_TIMELINE_SEED` the first seed.
 
+mod bounds;
 mod faults;
 mod history;
 mod model;

@@ -68,6 +68,7 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         block_cache: 1 << 20,
         import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
         max_deltas: rng.between(1, 40) as usize,
+        compacted_deltas: rng.between(1, 40) as usize,
         compacted_layer: 1 << rng.between(10, 18),
         merge_runs: rng.between(2, 6) as usize,
         history_bytes: None,

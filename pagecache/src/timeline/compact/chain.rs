@@ -54,6 +54,60 @@ impl Chain {
         self.versions.last().map(|held| held.lsn)
     }
 
+    /// Redo refused a change of the page, or something else keeps it from being known: it stays as it is until a
+    /// version comes that stands alone.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.is_stuck
+    }
+
+    /// The page is not known from here on.
+    pub(super) fn stick(&mut self) {
+        self.keep_newest();
+        self.is_stuck = true;
+    }
+
+    /// Whether the page can be told from what is held, all of it above `lsn`.
+    pub(super) fn begins_above(&self, lsn: Lsn) -> bool {
+        self.is_whole && self.versions.first().is_some_and(|first| first.lsn > lsn)
+    }
+
+    /// Forgets all but the newest version, which is not written yet: the page cannot be told from it alone.
+    pub(super) fn keep_newest(&mut self) {
+        let Some(newest) = self.versions.pop() else {
+            return;
+        };
+        self.bytes.drain(..newest.offset);
+        self.versions.clear();
+        self.versions.push(Held {
+            offset: 0,
+            ..newest
+        });
+        self.is_whole = !newest.kind.needs_older();
+        self.written = 0;
+    }
+
+    /// The page as it is at the newest version takes the place of all.
+    pub(super) fn rest_on(&mut self, lsn: Lsn, image: &Page) {
+        self.forget();
+        self.is_whole = true;
+        self.versions.push(Held {
+            lsn,
+            kind: EntryKind::Image,
+            offset: 0,
+        });
+        self.bytes.extend_from_slice(image);
+    }
+
+    /// Writes the newest version; the others were.
+    pub(super) fn write_newest(
+        &mut self,
+        key: &Key,
+        out: &mut Outputs<'_>,
+    ) -> Result<(), StoreError> {
+        self.written = self.versions.len().saturating_sub(1);
+        self.write(key, out)
+    }
+
     /// Adds a version. `begins_as_zeros`: nothing is below the first one.
     pub(super) fn push(&mut self, version: Version<'_>, begins_as_zeros: bool) {
         if !version.kind.needs_older() {
@@ -125,7 +179,7 @@ impl Chain {
     }
 
     /// Makes the versions one image, of the newest one's LSN. Returns whether redo could.
-    fn fold(&mut self, page: PageKey, rules: &RulesHistory) -> bool {
+    pub(super) fn fold(&mut self, page: PageKey, rules: &RulesHistory) -> bool {
         let Some(last) = self.newest() else {
             return true;
         };
@@ -135,14 +189,7 @@ impl Chain {
                 return false;
             }
         }
-        self.forget();
-        self.is_whole = true;
-        self.versions.push(Held {
-            lsn: last,
-            kind: EntryKind::Image,
-            offset: 0,
-        });
-        self.bytes.extend_from_slice(&content);
+        self.rest_on(last, &content);
         true
     }
 

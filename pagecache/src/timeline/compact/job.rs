@@ -60,7 +60,10 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
         .map(|(_, layer)| Arc::clone(layer))
         .collect();
     let retention = Retention::new(rewrite.cutoff, &rewrite.points, &shared.directories);
-    let mut rewriter = Rewriter::new(shared, layers, retention, is_bottom);
+    let summaries = || inputs.iter().map(|layer| layer.summary());
+    let min = summaries().map(|it| it.min_lsn).min().unwrap_or(Lsn::MAX);
+    let lsns = min..=summaries().map(|it| it.max_lsn).max().unwrap_or_default();
+    let mut rewriter = Rewriter::new(shared, layers, retention, is_bottom, &lsns);
     let mut merge = Merge::new(inputs.iter(), rewrite.done);
     let mut out = Outputs::new(shared);
     let mut keys = 0_u64;

@@ -1,9 +1,10 @@
 //! What becomes of one key's versions: those that nobody can ask for go, long chains of changes are cut by
 //! images.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use walrecord::{Lsn, Page, PageKey};
+use walrecord::{Lsn, PageKey};
 
 use super::chain::Chain;
 use super::merge::Merge;
@@ -30,6 +31,8 @@ pub(super) struct Rewriter<'a> {
     /// Nothing is below the layers that are rewritten.
     is_bottom: bool,
     import_stop: Lsn,
+    /// What is rewritten holds all versions around the import's stop position.
+    has_import_stop: bool,
     points: Vec<Lsn>,
     chain: Chain,
     value: Vec<u8>,
@@ -45,11 +48,13 @@ struct Past {
 }
 
 impl<'a> Rewriter<'a> {
+    /// `lsns` are those of what is rewritten; nobody else has versions among them.
     pub(super) fn new(
         shared: &'a Arc<Shared>,
         layers: Arc<LayerSet>,
         retention: Retention,
         is_bottom: bool,
+        lsns: &RangeInclusive<Lsn>,
     ) -> Rewriter<'a> {
         Rewriter {
             layers,
@@ -57,6 +62,7 @@ impl<'a> Rewriter<'a> {
             retention,
             is_bottom,
             import_stop: shared.import_stop(),
+            has_import_stop: lsns.contains(&shared.import_stop()),
             points: Vec::new(),
             chain: Chain::default(),
             value: Vec::new(),
@@ -120,7 +126,8 @@ impl<'a> Rewriter<'a> {
         Ok(())
     }
 
-    /// The versions above the cutoff: all of them.
+    /// The versions above the cutoff: all of them, and images where changes are many. What is held of the page
+    /// so far is what it rests on.
     fn page_above(
         &mut self,
         key: &Key,
@@ -128,44 +135,83 @@ impl<'a> Rewriter<'a> {
         merge: &mut Merge<'_>,
         out: &mut Outputs<'_>,
     ) -> Result<(), StoreError> {
-        let max_deltas = self.shared.config.max_deltas;
+        let max_deltas = self.shared.config.compacted_deltas;
         let mut length = ChainLength::default();
-        let mut has_images = true;
         loop {
-            let value = &mut self.value;
+            let chain = &mut self.chain;
             let version = merge.next_of(key, Lsn::MAX, |version| {
-                value.clear();
-                value.extend_from_slice(version.value);
-                (version.lsn, version.kind)
+                chain.push(version, false);
+                (version.lsn, version.kind, version.value.len() as u64)
             })?;
-            let Some((lsn, kind)) = version else {
+            let Some((lsn, kind, bytes)) = version else {
                 return Ok(());
             };
-            length.add(kind.needs_older(), self.value.len() as u64);
-            if has_images && kind.needs_older() && length.is_due(max_deltas) {
-                if let Some(image) = self.image(page, lsn)? {
-                    out.add(key, lsn, EntryKind::Image, &image)?;
-                    length = ChainLength::default();
-                    continue;
+            length.add(kind.needs_older(), bytes);
+            if lsn < self.import_stop {
+                self.chain.write_newest(key, out)?;
+                self.chain.keep_newest();
+                if length.is_long(max_deltas) && !merge.has(key, self.import_stop)? {
+                    length = self.image_at_import_stop(key, page, length, out)?;
                 }
-                has_images = false;
+                continue;
             }
-            out.add(key, lsn, kind, &self.value)?;
+            let is_last = !merge.has(key, Lsn::MAX)?;
+            let is_due = length.is_due(max_deltas) || (is_last && length.is_long(max_deltas));
+            if kind.needs_older() && is_due && self.make_image(page, lsn)? {
+                length = ChainLength::default();
+            }
+            self.chain.write_newest(key, out)?;
         }
     }
 
-    /// The page at `lsn`, to be stored whole; none if that cannot be: below an import's stop position, where
-    /// pages are fuzzy, or if redo refuses it.
-    fn image(&self, page: PageKey, lsn: Lsn) -> Result<Option<Page>, StoreError> {
-        if lsn < self.import_stop {
-            return Ok(None);
+    /// Ends the changes that an import met with, of this `length`, with the page as it was when that was over.
+    /// Below, pages are fuzzy. Gives the length from there on.
+    fn image_at_import_stop(
+        &mut self,
+        key: &Key,
+        page: PageKey,
+        length: ChainLength,
+        out: &mut Outputs<'_>,
+    ) -> Result<ChainLength, StoreError> {
+        if !self.has_import_stop {
+            return Ok(length);
         }
-        let snapshot = Snapshot::over(self.shared, Arc::clone(&self.layers), lsn);
-        match snapshot.page(page) {
-            Ok((image, _)) => Ok(Some(image)),
+        match self.snapshot(self.import_stop).page(page) {
+            Ok((image, _)) => {
+                self.chain.rest_on(self.import_stop, &image);
+                self.chain.write_newest(key, out)?;
+                Ok(ChainLength::default())
+            }
+            Err(ReadError::Store(error)) => Err(*error),
+            Err(_) => Ok(length),
+        }
+    }
+
+    fn snapshot(&self, lsn: Lsn) -> Snapshot {
+        Snapshot::over(self.shared, Arc::clone(&self.layers), lsn)
+    }
+
+    /// Makes the newest version, a change at `lsn`, an image. Returns false if that cannot be: redo refuses it.
+    fn make_image(&mut self, page: PageKey, lsn: Lsn) -> Result<bool, StoreError> {
+        if self.chain.is_stuck() {
+            return Ok(false);
+        }
+        let past = self.past(page, lsn)?;
+        let is_held = past.is_some_and(|past| self.chain.begins_above(past.above));
+        if is_held && self.chain.fold(page, &self.rules) {
+            return Ok(true);
+        }
+        match self.snapshot(lsn).page(page) {
+            Ok((image, _)) => {
+                self.chain.rest_on(lsn, &image);
+                Ok(true)
+            }
             Err(ReadError::Store(error)) => Err(*error),
             // Changes that say so when the page is read.
-            Err(_) => Ok(None),
+            Err(_) => {
+                self.chain.stick();
+                Ok(false)
+            }
         }
     }
 
@@ -179,13 +225,8 @@ impl<'a> Rewriter<'a> {
         // The newest version up to the point at hand, if it was not written yet.
         let mut newest: Option<Lsn> = None;
         let mut has_written = false;
-        let value = &mut self.value;
         for (number, point) in points.iter().enumerate() {
-            while let Some(lsn) = merge.next_of(key, *point, |version| {
-                value.clear();
-                value.extend_from_slice(version.value);
-                version.lsn
-            })? {
+            while let Some(lsn) = self.next_value(key, *point, merge)? {
                 newest = Some(lsn);
             }
             let Some(lsn) = newest else {
@@ -200,20 +241,31 @@ impl<'a> Rewriter<'a> {
             // In a copied database it hides what the source has.
             let is_nothing =
                 is_last && self.is_bottom && !has_written && directory.source.is_none();
-            if !(is_nothing && is_tombstone(key, value)) {
-                out.add(key, lsn, EntryKind::Value, value)?;
+            if !(is_nothing && is_tombstone(key, &self.value)) {
+                out.add(key, lsn, EntryKind::Value, &self.value)?;
                 has_written = true;
             }
             newest = None;
         }
-        while let Some(lsn) = merge.next_of(key, Lsn::MAX, |version| {
+        while let Some(lsn) = self.next_value(key, Lsn::MAX, merge)? {
+            out.add(key, lsn, EntryKind::Value, &self.value)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the next version of `key` up to an LSN to where values are held; gives its LSN.
+    fn next_value(
+        &mut self,
+        key: &Key,
+        upto: Lsn,
+        merge: &mut Merge<'_>,
+    ) -> Result<Option<Lsn>, StoreError> {
+        let value = &mut self.value;
+        merge.next_of(key, upto, |version| {
             value.clear();
             value.extend_from_slice(version.value);
             version.lsn
-        })? {
-            out.add(key, lsn, EntryKind::Value, value)?;
-        }
-        Ok(())
+        })
     }
 
     /// Where the past of a page begins, seen from `point`; none if it does not exist there.

@@ -1,0 +1,43 @@
+//! How much a read has to do, whatever a page has been through.
+
+use walrecord::Lsn;
+
+use crate::faults::{CONFIG, Scene, scene_with};
+use crate::world::LIMIT;
+
+/// Changes after which a compaction stores a page whole.
+const MOST: usize = 6;
+
+/// The most changes that a read at any LSN from `from` on applies.
+fn most_changes(scene: &Scene, from: Lsn) -> u32 {
+    let lsns = scene.world.history.states.lsns();
+    let lsns: Vec<Lsn> = lsns.filter(|lsn| *lsn >= from).step_by(5).collect();
+    let reads = lsns.iter().flat_map(|lsn| {
+        let snapshot = scene.timeline.snapshot(*lsn).unwrap();
+        let pages = scene.pages_at(*lsn).into_iter();
+        pages.map(move |page| snapshot.page(page).unwrap().1.records)
+    });
+    reads.max().unwrap()
+}
+
+#[test]
+fn after_compaction_no_read_applies_more_changes_than_the_bound() {
+    let config = pagecache::StoreConfig {
+        compacted_deltas: MOST,
+        ..CONFIG
+    };
+    for seed in 1..4 {
+        let scene = scene_with(seed, 2_000, config);
+        scene.send_all();
+        let stop = scene.world.import.1;
+        // A page of a copied database may rest on one of its source.
+        let bound = 2 * MOST as u32;
+        let before = most_changes(&scene, stop);
+        assert!(before > bound, "seed {seed}: no page changes often");
+        scene.timeline.checkpoint(LIMIT).unwrap();
+        scene.timeline.compact(true).unwrap();
+        let most = most_changes(&scene, stop);
+        assert!(most <= bound, "seed {seed}: {most}");
+        scene.check().unwrap();
+    }
+}
