@@ -20,8 +20,8 @@ pub struct StoreConfig {
     /// gets one in any case.) Carrying pages forward to store images more often costs a flush more than
     /// everything else; applying a small record takes a tenth of a microsecond.
     pub max_deltas: usize,
-    /// The same when layers are compacted. The changes of a page that come last in a run become an image if they
-    /// are more than a quarter of it: a reader that goes on in older runs meets no more than that in each. (A page of a
+    /// The same when layers are compacted. Changes of a page in a run which need an older run become an image if
+    /// they are more than a quarter of it: a reader that goes on in older runs meets no more than that in each. (A page of a
     /// copied database may rest on one of its source, with changes of its own.)
     pub compacted_deltas: usize,
     /// Bytes of versions, before compression, after which a compaction ends a layer file and goes on with the

@@ -23,6 +23,8 @@ pub struct Config {
     pub import_batch_mb: Option<usize>,
     /// Changes of a page in one layer after which it gets an image. See [`StoreConfig::max_deltas`].
     pub max_deltas: Option<usize>,
+    /// The same in compacted layers. See [`StoreConfig::compacted_deltas`].
+    pub compacted_deltas: Option<usize>,
     /// WAL below the last record in which every LSN stays readable, in MiB. See
     /// [`StoreConfig::history_bytes`].
     pub history_mb: Option<u64>,
@@ -62,6 +64,10 @@ impl Config {
             block_cache: mib(self.block_cache_mb, default.block_cache),
             import_batch: mib(self.import_batch_mb, default.import_batch),
             max_deltas: self.max_deltas.unwrap_or(default.max_deltas).max(1),
+            compacted_deltas: self
+                .compacted_deltas
+                .unwrap_or(default.compacted_deltas)
+                .max(1),
             compacted_layer: self
                 .compacted_layer_mb
                 .map_or(default.compacted_layer, |mib| mib << 20),

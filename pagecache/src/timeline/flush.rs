@@ -297,7 +297,7 @@ impl Images {
         if !self.length.is_due(self.max_deltas) {
             return None;
         }
-        self.length = ChainLength::default();
+        self.length = ChainLength::based();
         Some(&self.page)
     }
 }

@@ -150,7 +150,8 @@ impl<'a> Rewriter<'a> {
             if lsn < self.import_stop {
                 self.chain.write_newest(key, out)?;
                 self.chain.keep_newest();
-                if length.is_long(max_deltas) && !merge.has(key, self.import_stop)? {
+                let is_many = length.is_due(max_deltas / 4);
+                if is_many && !merge.has(key, self.import_stop)? {
                     length = self.image_at_import_stop(key, page, length, out)?;
                 }
                 continue;
@@ -158,7 +159,7 @@ impl<'a> Rewriter<'a> {
             let is_last = !merge.has(key, Lsn::MAX)?;
             let is_due = length.is_due(max_deltas) || (is_last && length.is_long(max_deltas));
             if kind.needs_older() && is_due && self.make_image(page, lsn)? {
-                length = ChainLength::default();
+                length = ChainLength::based();
             }
             self.chain.write_newest(key, out)?;
         }
@@ -180,7 +181,7 @@ impl<'a> Rewriter<'a> {
             Ok((image, _)) => {
                 self.chain.rest_on(self.import_stop, &image);
                 self.chain.write_newest(key, out)?;
-                Ok(ChainLength::default())
+                Ok(ChainLength::based())
             }
             Err(ReadError::Store(error)) => Err(*error),
             Err(_) => Ok(length),
