@@ -39,11 +39,11 @@ pub enum LayerError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Damage {
     /// The file was written by a version of this program that this one cannot read.
-    #[error("format version {found}, this program reads {supported}")]
+    #[error("format version {found}, this program reads up to {supported}")]
     Version {
         /// The version in the file.
         found: u16,
-        /// The version that this program writes and reads.
+        /// The newest version that this program writes and reads.
         supported: u16,
     },
     /// The bytes are not those that were written.

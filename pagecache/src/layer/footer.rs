@@ -42,26 +42,28 @@ pub(super) struct Footer {
     /// CRC-32C of everything before the footer.
     pub(super) body_checksum: u32,
     pub(super) kind: LayerKind,
+    pub(super) version: u16,
 }
 
 /// The bytes of the header.
-pub(super) fn encode_header(kind: LayerKind) -> [u8; HEADER_SIZE] {
+pub(super) fn encode_header(kind: LayerKind, version: u16) -> [u8; HEADER_SIZE] {
     let mut bytes = [0; HEADER_SIZE];
     bytes[..8].copy_from_slice(&MAGIC);
-    bytes[8..10].copy_from_slice(&VERSION.to_le_bytes());
+    bytes[8..10].copy_from_slice(&version.to_le_bytes());
     bytes[10] = kind as u8;
     let checksum = crc32c::crc32c(&bytes[..12]);
     bytes[12..].copy_from_slice(&checksum.to_le_bytes());
     bytes
 }
 
-/// Checks a header.
-pub(super) fn check_header(bytes: &[u8; HEADER_SIZE], kind: LayerKind) -> Result<(), Damage> {
+/// Checks a header against the footer of its file.
+pub(super) fn check_header(bytes: &[u8; HEADER_SIZE], footer: &Footer) -> Result<(), Damage> {
     let mut r = Reader::new(bytes);
     check_magic(r.array("magic")?)?;
-    check_version(r.u16("format version")?)?;
+    let version = r.u16("format version")?;
+    Damage::unless_equal("format version", footer.version.into(), version.into())?;
     let found_kind = r.u8("layer kind")?;
-    Damage::unless_equal("layer kind", kind as u64, found_kind.into())?;
+    Damage::unless_equal("layer kind", footer.kind as u64, found_kind.into())?;
     Damage::unless_equal("header padding", 0, r.u8("header padding")?.into())?;
     check_checksum(r.u32("header checksum")?, &bytes[..12])
 }
@@ -85,7 +87,7 @@ impl Footer {
         bytes.extend_from_slice(&self.body_checksum.to_le_bytes());
         bytes.push(self.kind as u8);
         bytes.push(0);
-        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&MAGIC);
         let checksum = crc32c::crc32c(&bytes);
         bytes.extend_from_slice(&checksum.to_le_bytes());
@@ -115,6 +117,7 @@ impl Footer {
             block_size: r.u32("block size")?,
             body_checksum: r.u32("body checksum")?,
             kind: decode_kind(r.u8("layer kind")?)?,
+            version,
         };
         Damage::unless_equal("footer padding", 0, r.u8("footer padding")?.into())?;
         footer.check(file_size)?;
@@ -180,7 +183,7 @@ fn check_magic(found: [u8; 8]) -> Result<(), Damage> {
 
 fn check_version(found: u16) -> Result<(), Damage> {
     let supported = VERSION;
-    if found == supported {
+    if (1..=supported).contains(&found) {
         Ok(())
     } else {
         Err(Damage::Version { found, supported })

@@ -8,8 +8,9 @@ use crate::key::{KEY_SIZE, Key};
 /// Stands in the first bytes of a layer file and near its end.
 pub(super) const MAGIC: [u8; 8] = *b"ZENLAYER";
 
-/// The version of the format that is written, and the only one that is read.
-pub(super) const VERSION: u16 = 1;
+/// The newest version of the format; older ones are read, too. A file says the oldest that can tell it: 2 has
+/// blocks compressed by zstd, which 1 has not.
+pub(super) const VERSION: u16 = 2;
 
 /// The largest value, bytes: what the largest record takes, with room to spare.
 pub(super) const MAX_VALUE: usize = 1 << 30;

@@ -83,8 +83,20 @@ impl LayerKind {
 pub enum Compression {
     /// Not at all.
     None,
-    /// The LZ4 block format.
+    /// The LZ4 block format: quick to write and to read.
     Lz4,
+    /// Zstandard frames, at level 1: about two thirds of LZ4's size, for twice the time.
+    Zstd,
+}
+
+impl Compression {
+    /// The oldest version of the file format that has it.
+    pub(super) const fn format_version(self) -> u16 {
+        match self {
+            Compression::None | Compression::Lz4 => 1,
+            Compression::Zstd => 2,
+        }
+    }
 }
 
 /// How a layer is written.
@@ -103,12 +115,20 @@ impl LayerOptions {
     /// Block size if there is no reason for another.
     pub const DEFAULT_BLOCK_SIZE: u32 = 32 * 1024;
 
-    /// LZ4 in blocks of the default size.
+    /// LZ4 in blocks of the default size: for a layer that is soon compacted.
     pub const fn new(kind: LayerKind) -> LayerOptions {
         LayerOptions {
             kind,
             compression: Compression::Lz4,
             block_size: LayerOptions::DEFAULT_BLOCK_SIZE,
+        }
+    }
+
+    /// Zstandard in blocks of the default size: for a layer that stays.
+    pub const fn compact(kind: LayerKind) -> LayerOptions {
+        LayerOptions {
+            compression: Compression::Zstd,
+            ..LayerOptions::new(kind)
         }
     }
 }

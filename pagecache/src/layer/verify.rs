@@ -139,7 +139,7 @@ impl Layer {
 
     fn verify_header(&self) -> Result<(), LayerError> {
         let header = bytes_at(&self.file.read(0, HEADER_SIZE)?, 0);
-        check_header(&header, self.footer.kind).map_err(|damage| self.file.damaged(0, damage))
+        check_header(&header, &self.footer).map_err(|damage| self.file.damaged(0, damage))
     }
 
     fn verify_body(&self) -> Result<(), LayerError> {

@@ -49,7 +49,10 @@ impl LayerWriter {
             options.block_size
         );
         let mut out = Output::new(file);
-        out.push(&encode_header(options.kind));
+        out.push(&encode_header(
+            options.kind,
+            options.compression.format_version(),
+        ));
         Ok(LayerWriter {
             blocks: BlockThread::start(out, options.compression)?,
             options,
@@ -160,6 +163,7 @@ impl LayerWriter {
             block_size: self.options.block_size,
             body_checksum,
             kind: self.options.kind,
+            version: self.options.compression.format_version(),
         };
         let bytes = footer.encode();
         out.push(&bytes);

@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use super::wal_window::{WalWindow, WindowRecords};
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerKind, RunId};
+use crate::layer::{EntryKind, Layer, LayerKind, LayerOptions, RunId};
 use crate::open::{OpenBody, OpenEntries, OpenEntry};
 
 /// How far the thread stands back behind those that take WAL in and serve pages (the system's nice value;
@@ -74,7 +74,7 @@ fn flush(
         shared.wal.sync()?;
     }
     if written.is_none() && !frozen.layer.read().is_empty() {
-        let file = LayerFile::create(shared, LayerKind::Delta)?;
+        let file = LayerFile::create(shared, LayerOptions::new(LayerKind::Delta))?;
         *written = Some(Arc::new(
             Writer::new(shared, layers, frozen).write(file, memory)?,
         ));

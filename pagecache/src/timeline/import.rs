@@ -22,7 +22,7 @@ use super::timeline_dir::TimelineDir;
 use super::{Timeline, sync_wal};
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerKind, RunId};
+use crate::layer::{EntryKind, Layer, LayerKind, LayerOptions, RunId};
 use crate::manifest::{Manifest, ManifestDamage, ManifestError, ManifestFile, TimelinePaths};
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
 use crate::wal::WalStore;
@@ -392,7 +392,7 @@ impl ImportWriter {
             self.values.insert(key, bytes.clone());
         }
         let shared = &self.timeline.shared;
-        let mut file = LayerFile::create(shared, LayerKind::Image)?;
+        let mut file = LayerFile::create(shared, LayerOptions::compact(LayerKind::Image))?;
         for (key, value) in std::mem::take(&mut self.values) {
             file.add(&key, self.params.start, EntryKind::Value, &value)?;
         }
@@ -500,7 +500,7 @@ fn write_batches(
         if !batch.is_sorted_by_key(|(key, _)| *key) {
             batch.sort_unstable_by_key(|(key, _)| *key);
         }
-        let mut file = LayerFile::create(shared, LayerKind::Image)?;
+        let mut file = LayerFile::create(shared, LayerOptions::compact(LayerKind::Image))?;
         for (key, page) in &batch {
             file.add(key, lsn, EntryKind::Image, page)?;
         }

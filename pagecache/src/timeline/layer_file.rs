@@ -10,7 +10,7 @@ use super::shared::Shared;
 use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerId, LayerKind, LayerOptions, LayerWriter};
+use crate::layer::{EntryKind, Layer, LayerId, LayerOptions, LayerWriter};
 use crate::storage::{Access, Storage, remove_if_there};
 
 /// Writes a layer file under a name that is never used again. It counts only once the manifest names
@@ -39,7 +39,7 @@ impl Drop for UnfinishedFile {
 }
 
 impl LayerFile {
-    pub(crate) fn create(shared: &Shared, kind: LayerKind) -> Result<LayerFile, StoreError> {
+    pub(crate) fn create(shared: &Shared, options: LayerOptions) -> Result<LayerFile, StoreError> {
         let id = {
             let mut manifest = shared.manifest();
             // The number is burnt even if writing fails, also across a crash: strays go at start.
@@ -58,8 +58,8 @@ impl LayerFile {
             path,
             keep: false,
         };
-        let writer = LayerWriter::create(content, LayerOptions::new(kind))
-            .map_err(StoreError::io("writing", &file.path))?;
+        let writer =
+            LayerWriter::create(content, options).map_err(StoreError::io("writing", &file.path))?;
         Ok(LayerFile { id, file, writer })
     }
 

@@ -1,5 +1,6 @@
 //! The header before each block: type, compression, lengths and checksum.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use walrecord::Reader;
@@ -26,6 +27,10 @@ pub(in crate::layer) enum BlockType {
 
 const STORED: u8 = 0;
 const LZ4: u8 = 1;
+const ZSTD: u8 = 2;
+
+/// Zstandard's level.
+const LEVEL: i32 = 1;
 
 /// The least that compression must save, as a fraction of the payload; otherwise decompressing at
 /// every read costs more than it brings.
@@ -33,6 +38,15 @@ const LEAST_SAVING: usize = 16;
 
 /// A byte of LZ4 gives at most 255 bytes, and the last five of a block stand for themselves.
 const LZ4_MAX_RATIO: usize = 255;
+
+/// A block of Zstandard's gives at most 128 KiB, and takes at least four bytes.
+const ZSTD_MAX_RATIO: usize = 32 << 10;
+
+thread_local! {
+    /// What Zstandard needs to remember takes longer to make than a block to compress.
+    static COMPRESSOR: RefCell<Option<zstd::bulk::Compressor<'static>>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
 
 /// Appends a block with this payload to `out`.
 pub(in crate::layer) fn write_frame(
@@ -45,7 +59,8 @@ pub(in crate::layer) fn write_frame(
     let start = out.len();
     out.extend_from_slice(&[0; FRAME_HEADER]);
     let method = match compression {
-        Compression::Lz4 if push_compressed(out, payload) => LZ4,
+        Compression::Lz4 if push_compressed(out, payload, lz4) => LZ4,
+        Compression::Zstd if push_compressed(out, payload, zstd) => ZSTD,
         _ => {
             out.extend_from_slice(payload);
             STORED
@@ -62,15 +77,19 @@ pub(in crate::layer) fn write_frame(
 }
 
 /// Appends the compressed payload, unless that saves too little.
-fn push_compressed(out: &mut Vec<u8>, payload: &[u8]) -> bool {
+fn push_compressed(
+    out: &mut Vec<u8>,
+    payload: &[u8],
+    compress: fn(&[u8], &mut [u8]) -> Option<usize>,
+) -> bool {
     let start = out.len();
     out.resize(
         start + lz4_flex::block::get_maximum_output_size(payload.len()),
         0,
     );
     let good = payload.len() - payload.len() / LEAST_SAVING;
-    match lz4_flex::block::compress_into(payload, &mut out[start..]) {
-        Ok(len) if len < good => {
+    match compress(payload, &mut out[start..]) {
+        Some(len) if len < good => {
             out.truncate(start + len);
             true
         }
@@ -79,6 +98,21 @@ fn push_compressed(out: &mut Vec<u8>, payload: &[u8]) -> bool {
             false
         }
     }
+}
+
+/// Compresses into `out`; gives the length, none if there is no room for it.
+fn lz4(payload: &[u8], out: &mut [u8]) -> Option<usize> {
+    lz4_flex::block::compress_into(payload, out).ok()
+}
+
+/// The same, by Zstandard.
+fn zstd(payload: &[u8], out: &mut [u8]) -> Option<usize> {
+    COMPRESSOR.with_borrow_mut(|compressor| {
+        if compressor.is_none() {
+            *compressor = zstd::bulk::Compressor::new(LEVEL).ok();
+        }
+        compressor.as_mut()?.compress_to_buffer(payload, out).ok()
+    })
 }
 
 fn length(bytes: usize) -> u32 {
@@ -109,26 +143,47 @@ pub(in crate::layer) fn open_frame(
             Damage::unless_equal("payload length", stored.len() as u64, len.into())?;
             Ok(Arc::from(stored))
         }
-        LZ4 => decompress(stored, len),
+        LZ4 => decompress(stored, len, LZ4_MAX_RATIO, |stored, target| {
+            lz4_flex::block::decompress_into(stored, target).ok()
+        }),
+        ZSTD => decompress(stored, len, ZSTD_MAX_RATIO, un_zstd),
         other => Err(Damage::Bounds {
             field: "block compression",
             min: STORED.into(),
-            max: LZ4.into(),
+            max: ZSTD.into(),
             found: other.into(),
         }),
     }
 }
 
-fn decompress(stored: &[u8], len: u32) -> Result<Arc<[u8]>, Damage> {
+fn decompress(
+    stored: &[u8],
+    len: u32,
+    max_ratio: usize,
+    decompress_into: impl FnOnce(&[u8], &mut [u8]) -> Option<usize>,
+) -> Result<Arc<[u8]>, Damage> {
     // Never allocate what the compressed bytes cannot give.
-    let most = MAX_PAYLOAD.min(stored.len().saturating_mul(LZ4_MAX_RATIO));
+    let most = MAX_PAYLOAD.min(stored.len().saturating_mul(max_ratio));
     Damage::unless_within("payload length", 0..=most as u64, len.into())?;
     let mut payload: Arc<[u8]> = std::iter::repeat_n(0, len as usize).collect();
     let target = Arc::get_mut(&mut payload).expect("made here, not shared yet");
-    match lz4_flex::block::decompress_into(stored, target) {
-        Ok(written) if written == len as usize => Ok(payload),
+    match decompress_into(stored, target) {
+        Some(written) if written == len as usize => Ok(payload),
         _ => Err(Damage::Decompress { expected: len }),
     }
+}
+
+/// Decompresses Zstandard's frame; gives the length, none if it is damaged.
+fn un_zstd(stored: &[u8], target: &mut [u8]) -> Option<usize> {
+    DECOMPRESSOR.with_borrow_mut(|decompressor| {
+        if decompressor.is_none() {
+            *decompressor = zstd::bulk::Decompressor::new().ok();
+        }
+        decompressor
+            .as_mut()?
+            .decompress_to_buffer(stored, target)
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -147,13 +202,14 @@ mod tests {
             .flat_map(|i| crc32c::crc32c(&i.to_le_bytes()).to_le_bytes())
             .collect();
         for payload in [&b""[..], b"short", &[7; 100_000], &noise] {
-            for compression in [Compression::None, Compression::Lz4] {
+            for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
                 let frame = frame(compression, payload);
                 assert!(frame.len() <= payload.len() + FRAME_HEADER);
                 assert_eq!(&*open_frame(&frame, BlockType::Data).unwrap(), payload);
             }
         }
         assert!(frame(Compression::Lz4, &[7; 100_000]).len() < 1000);
+        assert!(frame(Compression::Zstd, &[7; 100_000]).len() < 100);
     }
 
     /// Compressed by hand: one literal, a match of 14, five literals. The encoder may change what it
@@ -162,6 +218,16 @@ mod tests {
     fn compression_1_is_the_lz4_block_format() {
         let mut frame = vec![0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0];
         frame.extend_from_slice(&[0x1A, 7, 1, 0, 0x50, 7, 7, 7, 7, 7]);
+        let checksum = crc32c::crc32c(&frame[4..]);
+        frame[..4].copy_from_slice(&checksum.to_le_bytes());
+        assert_eq!(*open_frame(&frame, BlockType::Data).unwrap(), [7; 20]);
+    }
+
+    /// By hand: magic, a frame of one segment with its size in one byte, one last block of 20 equal bytes.
+    #[test]
+    fn compression_2_is_zstandards_frame() {
+        let mut frame = vec![0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0];
+        frame.extend_from_slice(&[0x28, 0xB5, 0x2F, 0xFD, 0x20, 20, 0xA3, 0, 0, 7]);
         let checksum = crc32c::crc32c(&frame[4..]);
         frame[..4].copy_from_slice(&checksum.to_le_bytes());
         assert_eq!(*open_frame(&frame, BlockType::Data).unwrap(), [7; 20]);

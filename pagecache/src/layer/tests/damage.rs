@@ -196,12 +196,12 @@ fn exchanged_blocks_are_found_although_each_is_whole() {
 fn a_file_of_another_version_says_so() {
     let mut bytes = small_layer(Compression::Lz4);
     let at = bytes.len() - 14;
-    bytes[at] = 2;
+    bytes[at] = 3;
     let error = open(bytes.clone()).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "layer 000000000000002a is damaged at {}: format version 2, this program reads 1",
+            "layer 000000000000002a is damaged at {}: format version 3, this program reads up to 2",
             bytes.len() - FOOTER_SIZE
         )
     );

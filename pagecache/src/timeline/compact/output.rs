@@ -6,12 +6,15 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
-use crate::layer::{EntryKind, Layer, LayerKind};
+use crate::layer::{EntryKind, Layer, LayerKind, LayerOptions};
 use crate::timeline::layer_file::LayerFile;
 use crate::timeline::shared::Shared;
 
 /// Blocks of a relation that are stored and moved as one: a segment file of Postgres, 1 GiB.
 const CHUNK_BLOCKS: u32 = 1 << 17;
+
+/// What is compacted stays longer, and is read less often, than it took to write.
+const OPTIONS: LayerOptions = LayerOptions::compact(LayerKind::Delta);
 
 /// Takes versions in ascending order.
 pub(super) struct Outputs<'a> {
@@ -41,7 +44,7 @@ impl<'a> Outputs<'a> {
     ) -> Result<(), StoreError> {
         let file = match &mut self.file {
             Some(file) => file,
-            none => none.insert(LayerFile::create(self.shared, LayerKind::Delta)?),
+            none => none.insert(LayerFile::create(self.shared, OPTIONS)?),
         };
         file.add(key, lsn, kind, value)?;
         self.bytes += value.len() as u64;

@@ -81,7 +81,8 @@ fn write(cluster: &Cluster, rows: u64, start: walrecord::Lsn, bytes: u64) -> Res
         ))?;
         from += STEP;
         if from.is_multiple_of(STEP * 20) {
-            client.batch_execute("VACUUM accounts; CHECKPOINT")?;
+            client.batch_execute("VACUUM accounts")?;
+            client.batch_execute("CHECKPOINT")?;
         }
     }
     Ok(())
