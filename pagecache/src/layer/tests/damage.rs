@@ -54,7 +54,7 @@ fn read_all(bytes: Vec<u8>, model: &Model) -> (Vec<Vec<Version>>, Result<(), Lay
 #[test]
 fn every_changed_byte_gives_right_answers_or_an_error_and_verify_finds_it() {
     let model = small_model();
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
         let bytes = small_layer(compression);
         let (right, result) = read_all(bytes.clone(), &model);
         result.unwrap();
@@ -115,7 +115,7 @@ const BODY_CHECKSUM: usize = 104;
 #[test]
 fn changed_bytes_under_valid_checksums_never_panic() {
     let model = small_model();
-    for compression in [Compression::None, Compression::Lz4] {
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd] {
         let bytes = small_layer(compression);
         let frames = frames(&bytes);
         for block_type in 1..=4 {
