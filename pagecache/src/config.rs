@@ -13,6 +13,11 @@ pub struct StoreConfig {
     pub frozen_memory: usize,
     /// Memory for decompressed blocks of layer files, in bytes, shared by all timelines.
     pub block_cache: usize,
+    /// Memory of each timeline for pages that took many changes to rebuild, in bytes.
+    pub hot_pages: usize,
+    /// Changes that a read applies to a page, above which it is kept as it was, for the next read. Changes in memory
+    /// have no images among them, however many.
+    pub hot_changes: usize,
     /// Bytes of pages gathered for one image layer at import. An import holds up to three such batches.
     pub import_batch: usize,
     /// Changes of a page in a row, in one layer, after which it gets an image when the layer is written:
@@ -44,6 +49,8 @@ impl Default for StoreConfig {
             open_layer_wal: 128 << 20,
             frozen_memory: 256 << 20,
             block_cache: 64 << 20,
+            hot_pages: 8 << 20,
+            hot_changes: 128,
             import_batch: 64 << 20,
             max_deltas: 512,
             compacted_deltas: 64,

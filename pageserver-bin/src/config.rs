@@ -19,6 +19,8 @@ pub struct Config {
     pub frozen_memory_mb: Option<usize>,
     /// Memory for blocks of layer files, in MiB. See [`StoreConfig::block_cache`].
     pub block_cache_mb: Option<usize>,
+    /// Memory of each timeline for pages that take many changes, in MiB. See [`StoreConfig::hot_pages`].
+    pub hot_pages_mb: Option<usize>,
     /// Pages gathered for one layer at import, in MiB. See [`StoreConfig::import_batch`].
     pub import_batch_mb: Option<usize>,
     /// Changes of a page in one layer after which it gets an image. See [`StoreConfig::max_deltas`].
@@ -62,6 +64,8 @@ impl Config {
                 .map_or(default.open_layer_wal, |mib| mib << 20),
             frozen_memory: mib(self.frozen_memory_mb, default.frozen_memory),
             block_cache: mib(self.block_cache_mb, default.block_cache),
+            hot_pages: mib(self.hot_pages_mb, default.hot_pages),
+            hot_changes: default.hot_changes,
             import_batch: mib(self.import_batch_mb, default.import_batch),
             max_deltas: self.max_deltas.unwrap_or(default.max_deltas).max(1),
             compacted_deltas: self

@@ -129,6 +129,8 @@ fn equal_stock(install: &PgInstall, options: InitOptions, rounds: usize) -> Resu
         import_batch: 4 << 20,
         max_deltas: 64,
         compacted_layer: 8 << 20,
+        // Every point is rebuilt from what is stored, not from the point before.
+        hot_pages: 0,
         // Compaction would make images of what redo is to be tried on; it comes later, when told to.
         merge_runs: 1 << 20,
         ..StoreConfig::default()

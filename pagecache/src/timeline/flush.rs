@@ -210,7 +210,7 @@ impl<'a> Writer<'a> {
             return Ok(None);
         }
         let snapshot = Snapshot::over(self.shared, Arc::clone(&self.below), self.start);
-        let bytes = match snapshot.page(page) {
+        let bytes = match snapshot.stored_page(page) {
             Ok((bytes, _)) => bytes,
             // It begins its life in this layer.
             Err(ReadError::PastEnd { .. } | ReadError::NoRelation { .. }) => ZERO_PAGE,

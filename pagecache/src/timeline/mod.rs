@@ -9,6 +9,7 @@ mod directories;
 mod flush;
 mod gc;
 mod history;
+mod hot_pages;
 mod import;
 mod indexer;
 mod ingest;

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use walrecord::{Lsn, PAGE_SIZE, Page, PageKey, Record, RedoRules, Rmgr, RmgrId, ZERO_PAGE};
 use walredo::Applied;
 
+use super::hot_pages::HotPages;
 use super::layers::{FoundBody, LayerSet};
 use super::resolve::{Place, Resolver, Step};
 use super::wal_window::RecordFetcher;
@@ -67,6 +68,10 @@ pub(crate) struct PageBuilder<'a> {
     pub(crate) resolver: Resolver<'a>,
     pub(crate) rules: &'a RulesHistory,
     pub(crate) records: RecordFetcher<'a>,
+    /// None: everything is read from where it is stored.
+    pub(crate) hot: Option<&'a HotPages>,
+    /// Changes of a page above which it is kept as hot.
+    pub(crate) hot_changes: usize,
     /// Records up to here may change pages that an import did not find: they were dropped later.
     pub(crate) import_stop: Lsn,
 }
@@ -96,12 +101,21 @@ impl PageBuilder<'_> {
     ) -> Result<(Page, ReadStats), ReadError> {
         let mut page = ZERO_PAGE;
         let mut stats = ReadStats::default();
+        let hot = steps.first().and_then(|step| {
+            let hot = self.hot?;
+            hot.get(&key, step.above, at)
+        });
+        if let Some(hot) = &hot {
+            page.copy_from_slice(&hot.page[..]);
+            stats.image = true;
+        }
         // Steps below a complete chain are not needed; upper ones apply on top of lower ones.
         let mut chains = Vec::with_capacity(1);
         for step in steps {
-            let (chain, complete) = collect(self.resolver.layers, step)?;
+            let above = hot.as_ref().map_or(step.above, |hot| hot.lsn);
+            let (chain, complete) = collect(self.resolver.layers, step, above)?;
             chains.push((step.key, chain));
-            if complete {
+            if complete || hot.is_some() {
                 break;
             }
         }
@@ -109,6 +123,12 @@ impl PageBuilder<'_> {
             self.apply(&mut page, *own_key, chain, &mut stats, at)?;
         }
         check(&page, key, at, &chains)?;
+        if let Some(hot) = self.hot
+            && stats.records as usize > self.hot_changes
+            && at >= self.import_stop
+        {
+            hot.put(key, at, &page);
+        }
         Ok((page, stats))
     }
 
@@ -178,7 +198,7 @@ pub(crate) fn rests_on_image(
         return Ok(false);
     };
     for step in &steps {
-        let (chain, complete) = collect(resolver.layers, step)?;
+        let (chain, complete) = collect(resolver.layers, step, step.above)?;
         if complete {
             let base = chain.links.last();
             return Ok(base.is_some_and(|link| link.kind == EntryKind::Image));
@@ -202,12 +222,12 @@ fn no_fork(key: PageKey, lsn: Lsn) -> ReadError {
     }
 }
 
-/// Collects the versions of one step. The second value says whether the last one stands alone.
-fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), StoreError> {
+/// Collects the versions of one step above `above`. The second value says whether the last one stands alone.
+fn collect(layers: &LayerSet, step: &Step, above: Lsn) -> Result<(Chain, bool), StoreError> {
     let mut chain = Chain::default();
     let mut complete = false;
     let key = crate::key::Key::page(step.key);
-    layers.visit(&key, step.above, step.upto, &mut |found| {
+    layers.visit(&key, above, step.upto, &mut |found| {
         let body = match found.body {
             FoundBody::Record { start, ancestors } => LinkBody::Wal { start, ancestors },
             FoundBody::Bytes(bytes) => {

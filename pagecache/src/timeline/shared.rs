@@ -9,6 +9,7 @@ use walrecord::{DecoderOptions, Lsn, RedoRules, TimelineId};
 
 use super::ancestor::Ancestor;
 use super::directories::Directories;
+use super::hot_pages::HotPages;
 use super::ingest::Batch;
 use super::layers::{Frozen, LayerSet, MemoryLayer};
 use super::pins::Pins;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     pub(crate) paths: TimelinePaths,
     pub(crate) log: Logger,
     pub(crate) cache: Arc<BlockCache>,
+    pub(crate) hot_pages: HotPages,
     pub(crate) wal: WalStore,
     pub(crate) directories: Directories,
     pub(crate) tracker: Tracker,
@@ -83,6 +85,7 @@ impl Shared {
             paths: parts.paths,
             log: parts.log,
             cache: parts.cache,
+            hot_pages: HotPages::new(parts.config.hot_pages),
             wal: parts.wal,
             directories: Directories::new(parts.ancestor.clone()),
             tracker: Tracker::new(parts.progress),

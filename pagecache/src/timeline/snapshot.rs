@@ -8,6 +8,7 @@ use walrecord::{
     SlruKind, SlruPage, Xid,
 };
 
+use super::hot_pages::HotPages;
 use super::layer_file::reopened;
 use super::layers::LayerSet;
 use super::pins::Pin;
@@ -94,12 +95,23 @@ impl Snapshot {
     /// # Errors
     /// If the page does not exist at this LSN, or cannot be rebuilt.
     pub fn page(&self, key: PageKey) -> Result<(Page, ReadStats), ReadError> {
+        self.build(key, Some(&self.shared.hot_pages))
+    }
+
+    /// The same page, from what is stored alone.
+    pub(crate) fn stored_page(&self, key: PageKey) -> Result<(Page, ReadStats), ReadError> {
+        self.build(key, None)
+    }
+
+    fn build(&self, key: PageKey, hot: Option<&HotPages>) -> Result<(Page, ReadStats), ReadError> {
         let rules = self.shared.rules();
         let mut builder = PageBuilder {
             resolver: self.resolver(),
             rules: &rules,
             records: RecordFetcher::new(&self.shared),
             import_stop: self.shared.import_stop(),
+            hot,
+            hot_changes: self.shared.config.hot_changes,
         };
         let (mut page, stats) = builder.page(key, self.lsn)?;
         if let PageKey::Block(tag) = key {
@@ -127,7 +139,7 @@ impl Snapshot {
             layers: Arc::new(layers),
             ..self.clone()
         };
-        snapshot.page(key)
+        snapshot.stored_page(key)
     }
 
     /// The length of a fork in blocks, none if it does not exist.

@@ -331,7 +331,7 @@ impl Verifier<'_> {
     }
 
     fn page(&mut self, snapshot: &Snapshot, key: PageKey, total: u64) {
-        match snapshot.page(key) {
+        match snapshot.stored_page(key) {
             Ok(_) => self.done.pages += 1,
             Err(error) => {
                 self.done.pages_lost += 1;

@@ -41,3 +41,30 @@ fn after_compaction_no_read_applies_more_changes_than_the_bound() {
         scene.check().unwrap();
     }
 }
+
+#[test]
+fn a_page_that_took_many_changes_in_memory_is_not_built_from_them_again() {
+    let config = pagecache::StoreConfig {
+        hot_pages: 1 << 20,
+        hot_changes: 4,
+        ..CONFIG
+    };
+    let scene = scene_with(1, 2_000, config);
+    scene.send_all();
+    let end = scene.end();
+    let snapshot = scene.timeline.snapshot(end).unwrap();
+    let mut hot = 0;
+    for page in scene.pages_at(end) {
+        let (first, before) = snapshot.page(page).unwrap();
+        let (second, after) = snapshot.page(page).unwrap();
+        assert!(first == second, "{page}");
+        if before.records > 4 {
+            hot += 1;
+            assert_eq!(after.records, 0, "{page}");
+        } else {
+            assert_eq!(after, before, "{page}");
+        }
+    }
+    assert!(hot > 0, "some pages have more changes");
+    scene.check().unwrap();
+}

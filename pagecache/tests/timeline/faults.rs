@@ -26,6 +26,8 @@ pub(crate) const CONFIG: StoreConfig = StoreConfig {
     open_layer_wal: 1 << 30,
     frozen_memory: 1 << 30,
     block_cache: 0,
+    hot_pages: 0,
+    hot_changes: 64,
     import_batch: 4 * 8192,
     max_deltas: 256,
     compacted_deltas: 64,

@@ -66,6 +66,8 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         open_layer_wal: 1 << rng.between(10, 20),
         frozen_memory: 1 << rng.between(10, 22),
         block_cache: 1 << 20,
+        hot_pages: rng.below(4) as usize * 8192,
+        hot_changes: rng.below(10) as usize,
         import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
         max_deltas: rng.between(1, 40) as usize,
         compacted_deltas: rng.between(1, 40) as usize,

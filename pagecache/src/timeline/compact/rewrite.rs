@@ -177,7 +177,7 @@ impl<'a> Rewriter<'a> {
         if !self.has_import_stop {
             return Ok(length);
         }
-        match self.snapshot(self.import_stop).page(page) {
+        match self.snapshot(self.import_stop).stored_page(page) {
             Ok((image, _)) => {
                 self.chain.rest_on(self.import_stop, &image);
                 self.chain.write_newest(key, out)?;
@@ -202,7 +202,7 @@ impl<'a> Rewriter<'a> {
         if is_held && self.chain.fold(page, &self.rules) {
             return Ok(true);
         }
-        match self.snapshot(lsn).page(page) {
+        match self.snapshot(lsn).stored_page(page) {
             Ok((image, _)) => {
                 self.chain.rest_on(lsn, &image);
                 Ok(true)
