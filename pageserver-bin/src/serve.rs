@@ -67,6 +67,10 @@ impl TimelineSource for OpenTimeline {
         self.timeline.progress().readable_from
     }
 
+    fn is_leased(&self, lsn: Lsn) -> bool {
+        self.timeline.is_leased(lsn)
+    }
+
     fn wait_for(&self, lsn: Lsn, limit: Duration) -> Result<(), SourceError> {
         match self.timeline.wait_for(lsn, limit) {
             Ok(_) => Ok(()),

@@ -31,6 +31,13 @@ pub trait TimelineSource: Send + Sync + 'static {
     /// The oldest readable LSN. Never goes back.
     fn oldest_lsn(&self) -> Lsn;
 
+    /// Whether a lease keeps `lsn` readable, which lies below the oldest readable LSN. A source that gives no
+    /// leases need not say so.
+    fn is_leased(&self, lsn: Lsn) -> bool {
+        let _ = lsn;
+        false
+    }
+
     /// Waits until [`last_record_lsn`](TimelineSource::last_record_lsn) is at or above `lsn`.
     /// Returns at once if it is. `limit` is short (under a second): the service calls again until
     /// its own limit is reached, and looks in between whether it should stop.

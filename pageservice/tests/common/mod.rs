@@ -15,6 +15,8 @@ use slog::Logger;
 
 pub(crate) const TENANT: &str = "0123456789abcdef0123456789abcdef";
 pub(crate) const OLDEST: Lsn = Lsn::new(0x100);
+/// Below the oldest; a lease holds it.
+pub(crate) const LEASED: Lsn = Lsn::new(0x80);
 pub(crate) const LAST: Lsn = Lsn::new(0x1000);
 
 pub(crate) const REL: RelFileLocator = RelFileLocator {
@@ -113,6 +115,10 @@ impl TimelineSource for Fake {
 
     fn oldest_lsn(&self) -> Lsn {
         OLDEST
+    }
+
+    fn is_leased(&self, lsn: Lsn) -> bool {
+        lsn == LEASED
     }
 
     fn wait_for(&self, lsn: Lsn, limit: Duration) -> Result<(), SourceError> {
