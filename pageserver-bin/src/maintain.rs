@@ -65,15 +65,14 @@ pub fn compact(timeline: &Timeline, full: bool) -> Result<CompactDone, SourceErr
 ///
 /// # Errors
 /// If it is not readable, the time too long, or too many are held.
-pub fn lease(timeline: &Timeline, lsn: Lsn, length: Duration) -> Result<LeaseDone, SourceError> {
-    let lease = timeline.lease(lsn, length).map_err(|error| match error {
+pub fn lease(timeline: &Timeline, lsn: Lsn, length: Duration) -> Result<Lease, SourceError> {
+    timeline.lease(lsn, length).map_err(|error| match error {
         LeaseError::NotReadable { .. } => SourceError::new(ErrorKind::NotReadable, error),
         LeaseError::Length { .. } | LeaseError::TooMany => {
             SourceError::new(ErrorKind::Invalid, error)
         }
         LeaseError::Store(error) => refusal(error),
-    })?;
-    Ok(lease_done(lease))
+    })
 }
 
 /// A lease as it is shown.

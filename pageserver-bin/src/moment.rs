@@ -34,6 +34,12 @@ impl Moment {
         }
     }
 
+    /// Milliseconds since 1970-01-01 00:00:00 UTC; zero before.
+    pub fn unix_millis(self) -> u64 {
+        let unix = self.0.saturating_add(POSTGRES_EPOCH * 1_000_000);
+        u64::try_from(unix / 1000).unwrap_or(0)
+    }
+
     fn timestamp(self) -> Option<Timestamp> {
         let unix = self.0.checked_add(POSTGRES_EPOCH * 1_000_000)?;
         Timestamp::from_microsecond(unix).ok()
@@ -130,6 +136,8 @@ mod tests {
         assert!(Moment(PgTime::MAX).to_string().contains("microseconds"));
         let moment = Moment(848_671_380_123_999);
         assert_eq!(moment.rfc3339(), "2026-11-22T14:03:00.123Z");
+        assert_eq!(moment.unix_millis(), 1_795_356_180_123);
+        assert_eq!(Moment(PgTime::MIN).unix_millis(), 0);
     }
 
     #[test]

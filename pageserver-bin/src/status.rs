@@ -284,6 +284,7 @@ impl MaintenanceSource for StoreStatus {
         request: LeaseRequest,
     ) -> Result<LeaseDone, SourceError> {
         let length = Duration::from_secs(request.seconds);
-        maintain::lease(&self.find(tenant, timeline)?, request.lsn, length)
+        let lease = maintain::lease(&self.find(tenant, timeline)?, request.lsn, length)?;
+        Ok(maintain::lease_done(lease))
     }
 }

@@ -589,7 +589,7 @@ fn the_description_is_true() {
     let setup = setup();
     let openapi = setup.get("/v1/openapi.json").json();
     let paths = openapi["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 15);
+    assert_eq!(paths.len(), 16);
     for (path, methods) in paths {
         let path = path
             .replace("{tenant}", TENANT)
@@ -615,6 +615,12 @@ fn the_description_is_true() {
         ("Checkpoint", setup.post(&at_main("/checkpoint"), "").json()),
         ("Compact", setup.post(&at_main("/compact"), "").json()),
         ("Gc", setup.post(&at_main("/do_gc"), "").json()),
+        (
+            "Lease",
+            setup
+                .post(&at_main("/lsn_lease"), r#"{"lsn":"0/80"}"#)
+                .json(),
+        ),
         ("LsnOfTime", lsn_of_time.clone()),
         ("TransactionEnd", lsn_of_time["stops_before"].clone()),
         (

@@ -233,7 +233,9 @@ pub fn timeline_lease(args: &cli::TimelineLease, log: &Logger) -> Result<()> {
             let body = serde_json::to_string(&request)?;
             server.post(&format!("{base}/lsn_lease"), &body)?
         }
-        Asked::Files(files) => maintain::lease(&files.1, args.lsn, args.length)?,
+        Asked::Files(files) => {
+            maintain::lease_done(maintain::lease(&files.1, args.lsn, args.length)?)
+        }
     };
     if args.json {
         return json(&held);
