@@ -121,11 +121,11 @@ pub fn gc(store: &Store, timeline: &Timeline, cutoff: Option<Lsn>) -> Result<GcD
 fn holder(by: CutoffHolder) -> String {
     match by {
         CutoffHolder::NoWindow => {
-            "there being no window: neither history_mb nor history_time_s is set".to_owned()
+            "the settings: neither history_mb nor history_time_s is set".to_owned()
         }
         CutoffHolder::Bytes(bytes) => format!("the window of {} MiB of WAL", bytes >> 20),
         CutoffHolder::Time(time) => format!("the window of {}", period(time)),
-        CutoffHolder::Asked => "nothing: no more was to be given up".to_owned(),
+        CutoffHolder::Asked => "what was asked for".to_owned(),
         CutoffHolder::Layers => "what is not in layer files yet, see `checkpoint`".to_owned(),
         CutoffHolder::Reader(lsn) => format!("a reader at {lsn}"),
     }

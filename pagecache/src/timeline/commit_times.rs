@@ -55,7 +55,7 @@ pub enum TimeError {
         /// The earliest time that can be asked for.
         since: PgTime,
     },
-    /// No transaction has ended since the import.
+    /// No transaction has ended since the import, or nothing is readable yet.
     #[error("no LSN is known for any time: no transaction has ended since the import")]
     Unknown,
     /// The store failed.
@@ -183,6 +183,10 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn first_above(&self, time: PgTime) -> Result<TimeTarget, TimeError> {
+        if self.to < self.from {
+            // Nothing is readable yet: an import, or a start that is still indexing.
+            return Err(TimeError::Unknown);
+        }
         let oldest = run_at(self.layers, self.from, oldest_key(self.from))?;
         let known = oldest.as_ref().map_or(NO_TIME, |run| run.newest(self.from));
         if known > time {
@@ -414,6 +418,14 @@ mod tests {
         assert_eq!(since(first - 1), Some(first));
         assert_eq!(since(PgTime::MIN + 1), Some(first));
         assert_eq!(since(first), None);
+        let unreadable = Search {
+            to: many.ends[100].end,
+            ..many.search(many.ends[5000].end)
+        };
+        assert!(matches!(
+            unreadable.first_above(first + 1000),
+            Err(TimeError::Unknown)
+        ));
         let nothing = Search {
             to: start,
             ..many.search(start)

@@ -167,8 +167,13 @@ pub(super) fn run(shared: &Arc<Shared>) {
     };
     let period = (time / STEP_PART).clamp(LOOKS.0, LOOKS.1);
     while !shared.tracker.pause(period) {
-        if let Err(error) = shared.collect_due() {
-            warn!(shared.log, "collecting garbage failed, will try again"; "error" => %error);
+        match shared.collect_if_due() {
+            // The clock would have it, but what is to stay is only in memory, and no more WAL may come.
+            Ok(Some(CutoffHolder::Layers)) => shared.request_freeze(),
+            Ok(_) => {}
+            Err(error) => {
+                warn!(shared.log, "collecting garbage failed, will try again"; "error" => %error);
+            }
         }
     }
 }
@@ -182,19 +187,21 @@ impl Shared {
 
     /// Moves the window on if it is time to.
     pub(super) fn collect_due(&self) -> Result<(), StoreError> {
+        self.collect_if_due().map(|_| ())
+    }
+
+    /// The same, and tells what the window is held by then, if it was looked at.
+    fn collect_if_due(&self) -> Result<Option<CutoffHolder>, StoreError> {
         let mut collecting = self.collecting();
         let now = self.clock.now();
         if !self.is_due(now, *collecting) {
-            return Ok(());
+            return Ok(None);
         }
         let window = self.window(now)?;
         *collecting = now;
         let held_by = self.set_cutoff(window, &collecting)?;
-        if held_by == CutoffHolder::Layers {
-            // The clock would have it, but what is to stay is not in layers: no more may come for a while.
-            self.request_freeze();
-        }
-        self.remove_wal(&collecting).map(|_| ())
+        self.remove_wal(&collecting)?;
+        Ok(Some(held_by))
     }
 
     /// Whether the window is to move by a step.

@@ -115,6 +115,18 @@ impl Timeline {
         self.shared.holding(lsn).lease(lsn, length)
     }
 
+    /// Where to read what `lsn` means: the end of the last record at or below. An LSN that a lease holds is read as it
+    /// is, the WAL around it may be gone; that gives the same.
+    ///
+    /// # Errors
+    /// As [`Timeline::boundary`].
+    pub fn read_position(&self, lsn: Lsn) -> Result<Lsn, StoreError> {
+        match self.is_leased(lsn) {
+            true => Ok(lsn),
+            false => Ok(self.boundary(lsn)?.end),
+        }
+    }
+
     /// Whether `lsn` is held by a lease.
     pub fn is_leased(&self, lsn: Lsn) -> bool {
         self.shared.holding(lsn).is_leased(lsn)

@@ -416,6 +416,7 @@ fn a_lease_keeps_one_lsn_right_its_neighbours_go_and_so_does_their_space() {
     check(&kept);
     let both = kept.timeline.sizes().layer_bytes;
     assert!(both < all.layer_bytes / 2, "{both} of {}", all.layer_bytes);
+    assert_eq!(kept.timeline.read_position(leased).unwrap(), leased);
     // A restart keeps it.
     let kept = kept.reopen(CONFIG);
     kept.timeline.compact(true).unwrap();
