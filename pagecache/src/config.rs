@@ -1,5 +1,7 @@
 //! Settings of the store. Every one has a unit, a trade-off and one default.
 
+use std::time::Duration;
+
 /// Settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -35,8 +37,13 @@ pub struct StoreConfig {
     /// Runs of layers of about the same size that are merged into one. More means less writing, and more runs
     /// for a read to look through.
     pub merge_runs: usize,
-    /// Bytes of WAL below the last record in which every LSN stays readable. None: all since the import.
+    /// Bytes of WAL below the last record in which every LSN stays readable. None: [`StoreConfig::history_time`]
+    /// alone decides.
     pub history_bytes: Option<u64>,
+    /// Time before now in which every LSN stays readable: what came behind the last transaction that ended before,
+    /// by the primary's clock, as far as this machine's agrees. With both windows an LSN stays if either wants
+    /// it; with none everything since the import does. More takes more space.
+    pub history_time: Option<Duration>,
 }
 
 /// Bytes of WAL that change a page, in a row and in one layer, after which it gets an image.
@@ -57,6 +64,7 @@ impl Default for StoreConfig {
             compacted_layer: 256 << 20,
             merge_runs: 6,
             history_bytes: None,
+            history_time: None,
         }
     }
 }

@@ -41,6 +41,7 @@
 //! ```
 
 mod block_cache;
+mod clock;
 mod config;
 mod error;
 #[cfg(any(test, fuzzing))]
@@ -56,6 +57,7 @@ mod timeline;
 mod wal;
 
 pub use block_cache::{BlockCache, BlockCacheStats};
+pub use clock::{Clock, ManualClock, SystemClock};
 pub use config::StoreConfig;
 pub use error::{ReadError, StoreError};
 pub use key::{KEY_SIZE, Key, KeyError, KeyKind};
@@ -65,17 +67,18 @@ pub use layer::{
 };
 pub use manifest::{
     Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,
-    FIRST_CLONE_TIMELINE, HistoryEntry, LayerRecord, Manifest, ManifestDamage, ManifestError,
-    ManifestFile, ManifestFormat, Rewrite, RulesRecord, Settings, TenantManifest, TenantPaths,
-    TimelinePaths, list_tenants, list_timelines, remove_strays,
+    FIRST_CLONE_TIMELINE, HistoryEntry, LayerRecord, LeaseRecord, MAX_LEASES, Manifest,
+    ManifestDamage, ManifestError, ManifestFile, ManifestFormat, Rewrite, RulesRecord, Settings,
+    TenantManifest, TenantPaths, TimelinePaths, list_tenants, list_timelines, remove_strays,
 };
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;
 pub use timeline::{
-    CompactionReport, EndedTransaction, Finding, ForkSize, GcReport, ImportParams, ImportWriter,
-    NewBranch, PageVersion, PageVersionKind, Progress, ReadStats, Snapshot, TimeError, TimeTarget,
-    Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage, VerifyWatch, VersionOrigin,
-    WaitError,
+    CompactionReport, CutoffHolder, EndedTransaction, Finding, ForkSize, GcReport, HeldPoint,
+    ImportParams, ImportWriter, Lease, LeaseError, MAX_LEASE_TIME, NewBranch, PageVersion,
+    PageVersionKind, PointHolder, Progress, ReadStats, Snapshot, TimeError, TimeTarget, Timeline,
+    TimelineInfo, TimelineSizes, Verified, VerifyStage, VerifyWatch, VersionOrigin, WaitError,
+    Windows,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -7,6 +7,7 @@ use slog::{Logger, info};
 use walrecord::{Lsn, TenantId, TimelineId};
 
 use crate::block_cache::BlockCache;
+use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::manifest::{
@@ -39,11 +40,25 @@ impl Store {
         config: StoreConfig,
         log: Logger,
     ) -> Result<Store, StoreError> {
+        Store::open_with_clock(storage, config, Arc::new(SystemClock), log)
+    }
+
+    /// As [`Store::open`], with another clock than this machine's: leases and the window by time follow it.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with_clock(
+        storage: Arc<dyn Storage>,
+        config: StoreConfig,
+        clock: Arc<dyn Clock>,
+        log: Logger,
+    ) -> Result<Store, StoreError> {
         let lock = storage.lock().map_err(StoreError::Lock)?;
         let around = Surroundings {
             config,
             cache: Arc::new(BlockCache::new(config.block_cache)),
             storage,
+            clock,
             log,
             tenants: Arc::default(),
         };

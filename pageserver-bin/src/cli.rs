@@ -118,6 +118,13 @@ pub struct Run {
     /// Settings in TOML; `docs/operations.md` lists them.
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Keep every LSN readable in this much WAL below the end, in MiB (`history_mb` of the settings). With
+    /// `--history-time` an LSN stays if either wants it; with neither everything stays.
+    #[arg(long, value_name = "MIB")]
+    pub history_mb: Option<u64>,
+    /// Keep every LSN readable of this long before now: `12h`, `7d` (`history_time_s` of the settings).
+    #[arg(long, value_name = "PERIOD", value_parser = duration)]
+    pub history_time: Option<Duration>,
     /// Where the page stream is served.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:5430")]
     pub listen_pg: SocketAddr,
@@ -280,7 +287,7 @@ pub struct Gc {
     #[arg(long, default_value = "main")]
     pub timeline: String,
     /// Give up everything below this LSN, as far as it is in layer files, whatever the settings say. Branches keep
-    /// what they rest on.
+    /// what they rest on, leases what they hold.
     #[arg(long, value_name = "LSN")]
     pub below: Option<Lsn>,
     /// Print JSON.
@@ -300,6 +307,8 @@ pub enum Timelines {
     Branch(TimelineBranch),
     /// Remove a timeline and all that only it has. Refused while others branch from it.
     Delete(TimelineDelete),
+    /// Hold an LSN for a time: it stays readable, also when the window moves past it. Again: longer.
+    Lease(TimelineLease),
 }
 
 /// `pageserver timeline list`
@@ -337,6 +346,25 @@ pub struct TimelineBranch {
 pub struct TimelineDelete {
     /// The timeline, by name or id.
     pub name: String,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `pageserver timeline lease`
+#[derive(Debug, Args)]
+pub struct TimelineLease {
+    /// The timeline, by name or id.
+    pub name: String,
+    /// The LSN.
+    #[arg(long)]
+    pub lsn: Lsn,
+    /// For how long from now on, 7 days at most.
+    #[arg(long = "for", value_name = "PERIOD", value_parser = duration, default_value = "10m")]
+    pub length: Duration,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
@@ -477,10 +505,10 @@ pub struct WalVerify {
     pub coverage_markdown: bool,
 }
 
-/// Reads `250ms`, `5s`, `2m`, `1h`.
+/// Reads `250ms`, `5s`, `2m`, `1h`, `7d`.
 fn duration(text: &str) -> Result<Duration, String> {
     let error =
-        || format!("{text:?} is not a period; expected a number and ms, s, m or h, as in 5s");
+        || format!("{text:?} is not a period; expected a number and ms, s, m, h or d, as in 5s");
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().map_err(|_| error())?;
@@ -489,6 +517,7 @@ fn duration(text: &str) -> Result<Duration, String> {
         "s" => number.checked_mul(1_000),
         "m" => number.checked_mul(60_000),
         "h" => number.checked_mul(3_600_000),
+        "d" => number.checked_mul(86_400_000),
         _ => None,
     };
     match milliseconds {
@@ -512,7 +541,8 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("5s"), Ok(Duration::from_secs(5)));
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
-        for bad in ["", "5", "0s", "5d", "s", "99999999999999999999h"] {
+        assert_eq!(duration("7d"), Ok(Duration::from_secs(7 * 86_400)));
+        for bad in ["", "5", "0s", "5w", "s", "99999999999999999999h"] {
             assert!(duration(bad).unwrap_err().contains(bad));
         }
     }

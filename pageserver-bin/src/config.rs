@@ -2,6 +2,7 @@
 //! that names it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use pagecache::StoreConfig;
@@ -30,6 +31,8 @@ pub struct Config {
     /// WAL below the last record in which every LSN stays readable, in MiB. See
     /// [`StoreConfig::history_bytes`].
     pub history_mb: Option<u64>,
+    /// Time before now in which every LSN stays readable, in seconds. See [`StoreConfig::history_time`].
+    pub history_time_s: Option<u64>,
     /// Versions in one layer file that a compaction writes, in MiB before compression. See
     /// [`StoreConfig::compacted_layer`].
     pub compacted_layer_mb: Option<u64>,
@@ -77,6 +80,7 @@ impl Config {
                 .map_or(default.compacted_layer, |mib| mib << 20),
             merge_runs: default.merge_runs,
             history_bytes: self.history_mb.map(|mib| mib << 20),
+            history_time: self.history_time_s.map(Duration::from_secs),
         }
     }
 }
@@ -91,5 +95,13 @@ mod tests {
         assert!(error.to_string().contains("block_cash_mb"), "{error}");
         let config: Config = toml::from_str("block_cache_mb = 3").unwrap();
         assert_eq!(config.store().block_cache, 3 << 20);
+    }
+
+    #[test]
+    fn both_windows_can_be_set() {
+        let config: Config = toml::from_str("history_mb = 2\nhistory_time_s = 90").unwrap();
+        let store = config.store();
+        assert_eq!(store.history_bytes, Some(2 << 20));
+        assert_eq!(store.history_time, Some(Duration::from_secs(90)));
     }
 }

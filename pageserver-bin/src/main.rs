@@ -47,6 +47,9 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Timeline {
             command: Timelines::Delete(args),
         } => command::timeline_delete(args, &log),
+        Command::Timeline {
+            command: Timelines::Lease(args),
+        } => command::timeline_lease(args, &log),
         Command::Verify(args) => command::verify(args, &log),
         Command::Checkout(args) => command::checkout(args, &log),
         Command::Waldump(args) => waldump::waldump(args),

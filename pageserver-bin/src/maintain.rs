@@ -1,12 +1,17 @@
 //! What is done to timelines besides reading, as `/v1` and the command line ask for it: branches, deletion,
 //! compaction, garbage collection.
 
-use pagecache::{NewBranch, ReadError, Store, StoreError, Timeline};
-use pageservice::http::{CompactDone, DeleteDone, GcDone};
+use std::time::Duration;
+
+use pagecache::{
+    CutoffHolder, Lease, LeaseError, NewBranch, PointHolder, ReadError, Store, StoreError, Timeline,
+};
+use pageservice::http::{CompactDone, DeleteDone, GcDone, HeldPoint, LeaseDone};
 use pageservice::{ErrorKind, SourceError};
 use walrecord::Lsn;
 
 use crate::import::new_timeline;
+use crate::moment::Moment;
 use crate::serve::read_error;
 
 /// Makes a branch of `ancestor` at `lsn`, or at its newest.
@@ -56,21 +61,86 @@ pub fn compact(timeline: &Timeline, full: bool) -> Result<CompactDone, SourceErr
     })
 }
 
+/// Holds an LSN of a timeline for a time.
+///
+/// # Errors
+/// If it is not readable, the time too long, or too many are held.
+pub fn lease(timeline: &Timeline, lsn: Lsn, length: Duration) -> Result<Lease, SourceError> {
+    timeline.lease(lsn, length).map_err(|error| match error {
+        LeaseError::NotReadable { .. } => SourceError::new(ErrorKind::NotReadable, error),
+        LeaseError::Length { .. } | LeaseError::TooMany => {
+            SourceError::new(ErrorKind::Invalid, error)
+        }
+        LeaseError::Store(error) => refusal(error),
+    })
+}
+
+/// A lease as it is shown.
+pub fn lease_done(lease: Lease) -> LeaseDone {
+    LeaseDone {
+        lsn: lease.lsn,
+        valid_until: Moment::new(lease.until).rfc3339(),
+    }
+}
+
 /// Moves the window of a timeline on.
 ///
 /// # Errors
 /// If the disk refuses.
-pub fn gc(timeline: &Timeline, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
+pub fn gc(store: &Store, timeline: &Timeline, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
     let done = match cutoff {
         Some(cutoff) => timeline.gc_below(cutoff),
         None => timeline.gc(),
     };
     let done = done.map_err(refusal)?;
+    let timelines = store.timelines();
+    let points = done.points.into_iter().map(|point| HeldPoint {
+        lsn: point.lsn,
+        held_by: match point.by {
+            PointHolder::Branch(id) => {
+                let branch = timelines.iter().map(Timeline::info);
+                let mut branch = branch.filter(|info| info.timeline == id);
+                let name = branch
+                    .next()
+                    .map_or_else(|| id.to_string(), |info| info.name);
+                format!("branch {name}")
+            }
+            PointHolder::Lease(until) => format!("lease until {}", Moment::new(until).rfc3339()),
+        },
+    });
     Ok(GcDone {
         oldest_lsn_before: done.readable_from.0,
         oldest_lsn: done.readable_from.1,
         wal_bytes_removed: done.wal_bytes,
+        held_by: holder(done.held_by),
+        points: points.collect(),
     })
+}
+
+/// What keeps a window from beginning later, for a person.
+fn holder(by: CutoffHolder) -> String {
+    match by {
+        CutoffHolder::NoWindow => {
+            "the settings: neither history_mb nor history_time_s is set".to_owned()
+        }
+        CutoffHolder::Bytes(bytes) => format!("the window of {} MiB of WAL", bytes >> 20),
+        CutoffHolder::Time(time) => format!("the window of {}", period(time)),
+        CutoffHolder::Asked => "what was asked for".to_owned(),
+        CutoffHolder::Layers => "what is not in layer files yet, see `checkpoint`".to_owned(),
+        CutoffHolder::Reader(lsn) => format!("a reader at {lsn}"),
+    }
+}
+
+/// A length of time in the largest unit that it is a whole number of.
+pub fn period(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let units = [(86_400, "day"), (3600, "hour"), (60, "minute")];
+    let unit = units
+        .into_iter()
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or((1, "second"));
+    let count = seconds / unit;
+    format!("{count} {name}{}", if count == 1 { "" } else { "s" })
 }
 
 fn refusal(error: StoreError) -> SourceError {
@@ -83,5 +153,24 @@ fn refusal(error: StoreError) -> SourceError {
         | StoreError::Manifest(_) => SourceError::new(ErrorKind::Invalid, error),
         StoreError::Stopping => SourceError::new(ErrorKind::ShuttingDown, error),
         _ => SourceError::new(ErrorKind::Internal, error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_are_told_in_their_largest_whole_unit() {
+        for (seconds, text) in [
+            (0, "0 seconds"),
+            (1, "1 second"),
+            (90, "90 seconds"),
+            (120, "2 minutes"),
+            (3600, "1 hour"),
+            (7 * 86_400, "7 days"),
+        ] {
+            assert_eq!(period(Duration::from_secs(seconds)), text);
+        }
     }
 }

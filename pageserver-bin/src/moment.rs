@@ -25,6 +25,25 @@ impl Moment {
     pub const fn get(self) -> PgTime {
         self.0
     }
+
+    /// As RFC 3339 has it, in UTC, to the millisecond (below which nothing is rounded up).
+    pub fn rfc3339(self) -> String {
+        match self.timestamp() {
+            Some(moment) => format!("{}Z", moment.strftime("%Y-%m-%dT%H:%M:%S%.3f")),
+            None => self.to_string(),
+        }
+    }
+
+    /// Milliseconds since 1970-01-01 00:00:00 UTC; zero before.
+    pub fn unix_millis(self) -> u64 {
+        let unix = self.0.saturating_add(POSTGRES_EPOCH * 1_000_000);
+        u64::try_from(unix / 1000).unwrap_or(0)
+    }
+
+    fn timestamp(self) -> Option<Timestamp> {
+        let unix = self.0.checked_add(POSTGRES_EPOCH * 1_000_000)?;
+        Timestamp::from_microsecond(unix).ok()
+    }
 }
 
 /// A text that is no moment.
@@ -64,8 +83,7 @@ impl FromStr for Moment {
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unix = self.0.checked_add(POSTGRES_EPOCH * 1_000_000);
-        match unix.and_then(|unix| Timestamp::from_microsecond(unix).ok()) {
+        match self.timestamp() {
             Some(moment) => write!(f, "{}+00", moment.strftime("%Y-%m-%d %H:%M:%S%.6f")),
             // A clock that was far off; Postgres itself goes on to the year 294276.
             None => write!(f, "{} microseconds after 2000-01-01 00:00:00+00", self.0),
@@ -116,6 +134,10 @@ mod tests {
             "2026-11-22 14:03:00.123456+00"
         );
         assert!(Moment(PgTime::MAX).to_string().contains("microseconds"));
+        let moment = Moment(848_671_380_123_999);
+        assert_eq!(moment.rfc3339(), "2026-11-22T14:03:00.123Z");
+        assert_eq!(moment.unix_millis(), 1_795_356_180_123);
+        assert_eq!(Moment(PgTime::MIN).unix_millis(), 0);
     }
 
     #[test]

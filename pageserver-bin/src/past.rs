@@ -191,8 +191,8 @@ pub fn verify(
     let lsn = match lsn {
         None => None,
         Some(lsn) => {
-            let boundary = timeline.boundary(lsn);
-            Some(boundary.map_err(|error| read_error(error.into()))?.end)
+            let position = timeline.read_position(lsn);
+            Some(position.map_err(|error| read_error(error.into()))?)
         }
     };
     let verified = timeline.verify(lsn, &mut watch).map_err(read_error)?;

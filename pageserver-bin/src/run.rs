@@ -30,7 +30,10 @@ use crate::stop::Stop;
 /// # Errors
 /// If it cannot start.
 pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
-    let config = Config::read(args.config.as_deref())?;
+    let mut config = Config::read(args.config.as_deref())?;
+    config.history_mb = args.history_mb.or(config.history_mb);
+    let seconds = args.history_time.map(whole_seconds);
+    config.history_time_s = seconds.or(config.history_time_s);
     info!(log, "page server starts"; "version" => env!("CARGO_PKG_VERSION"),
         "data_dir" => %args.data_dir.display());
     let store = open_store(args, &config, log)?;
@@ -82,6 +85,11 @@ pub fn open_store(args: &Run, config: &Config, log: &Logger) -> Result<Arc<Store
         config.store(),
         log.clone(),
     )?))
+}
+
+/// A time in seconds, no part of one lost.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
 fn slot_name(args: &Run) -> Result<SlotName> {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pagecache::{ReadError, Snapshot, Store, StoreError, Timeline, WaitError};
+use pageservice::http::DEFAULT_LEASE_SECONDS;
 use pageservice::{ErrorKind, PageSource, SourceError, TimelineSource};
 use walreceiver::ReceiverStatus;
 use walrecord::{
@@ -11,6 +12,9 @@ use walrecord::{
     SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 use walredo::RedoError;
+
+use crate::maintain;
+use crate::moment::Moment;
 
 /// All timelines of a store.
 pub struct StoreSource {
@@ -32,6 +36,13 @@ impl PageSource for StoreSource {
             timeline: found,
             status: self.status.clone(),
         }))
+    }
+
+    fn lease(&self, tenant: &str, timeline: &str, lsn: Lsn) -> Result<u64, SourceError> {
+        let found = find(&self.store, tenant, timeline).map_err(store_error)?;
+        let length = Duration::from_secs(DEFAULT_LEASE_SECONDS);
+        let lease = maintain::lease(&found, lsn, length)?;
+        Ok(Moment::new(lease.until).unix_millis())
     }
 }
 
@@ -65,6 +76,10 @@ impl TimelineSource for OpenTimeline {
 
     fn oldest_lsn(&self) -> Lsn {
         self.timeline.progress().readable_from
+    }
+
+    fn is_leased(&self, lsn: Lsn) -> bool {
+        self.timeline.is_leased(lsn)
     }
 
     fn wait_for(&self, lsn: Lsn, limit: Duration) -> Result<(), SourceError> {

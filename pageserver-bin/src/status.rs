@@ -4,13 +4,14 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pagecache::{Store, Timeline};
 use pageservice::http::{
     BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, GcDone,
-    HistoryRequest, HistorySource, LsnOfTime, MaintenanceSource, PageHistory, ReceiverState,
-    ServerStatus, StatusSource, TenantStatus, TimeOfLsn, TimelineStatus, VerifyDone,
+    HistoryRequest, HistorySource, LeaseDone, LeaseRequest, LsnOfTime, MaintenanceSource,
+    PageHistory, ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeOfLsn,
+    TimelineStatus, VerifyDone,
 };
 use pageservice::{ErrorKind, SourceError};
 use slog::Logger;
@@ -62,6 +63,8 @@ impl StoreStatus {
         let info = timeline.info();
         let progress = timeline.progress();
         let sizes = timeline.sizes();
+        let windows = timeline.windows();
+        let leases = timeline.leases();
         TimelineStatus {
             tenant_id: info.tenant.to_string(),
             timeline_id: info.timeline.to_string(),
@@ -71,6 +74,9 @@ impl StoreStatus {
             ancestor_timeline_id: info.ancestor.map(|(timeline, _)| timeline.to_string()),
             ancestor_lsn: info.ancestor.map(|(_, lsn)| lsn),
             oldest_lsn: progress.readable_from,
+            history_bytes: windows.bytes,
+            history_seconds: windows.time.map(|time| time.as_secs()),
+            leases: leases.into_iter().map(maintain::lease_done).collect(),
             last_record_lsn: progress.last_record,
             flush_lsn: progress.synced,
             disk_consistent_lsn: progress.disk_consistent,
@@ -190,6 +196,7 @@ impl StatusSource for StoreStatus {
                 ("layer_bytes", status.layer_bytes),
                 ("wal_bytes", status.wal_bytes),
                 ("receiver_lag_bytes", lag),
+                ("leases", status.leases.len() as u64),
             ] {
                 let _ = writeln!(out, "zenith_timeline_{name}{{{labels}}} {value}");
             }
@@ -267,6 +274,17 @@ impl MaintenanceSource for StoreStatus {
     }
 
     fn gc(&self, tenant: &str, timeline: &str, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
-        maintain::gc(&self.find(tenant, timeline)?, cutoff)
+        maintain::gc(&self.store, &self.find(tenant, timeline)?, cutoff)
+    }
+
+    fn lease(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: LeaseRequest,
+    ) -> Result<LeaseDone, SourceError> {
+        let length = Duration::from_secs(request.seconds);
+        let lease = maintain::lease(&self.find(tenant, timeline)?, request.lsn, length)?;
+        Ok(maintain::lease_done(lease))
     }
 }

@@ -19,6 +19,17 @@ pub trait PageSource: Send + Sync + 'static {
     /// [`ErrorKind::NotFound`] if there is none. Any error ends the command; the connection stays,
     /// unless the server is shutting down.
     fn open(&self, tenant: &str, timeline: &str) -> Result<Arc<dyn TimelineSource>, SourceError>;
+
+    /// Holds an LSN of a timeline for a time: it stays readable, also when the window moves past it. Returns until
+    /// when, in milliseconds since 1970-01-01 00:00:00 UTC. A source that gives no leases need not say so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotReadable`] if the LSN cannot be held.
+    fn lease(&self, tenant: &str, timeline: &str, lsn: Lsn) -> Result<u64, SourceError> {
+        let _ = (tenant, timeline, lsn);
+        let text = "no leases are given here";
+        Err(SourceError::new(ErrorKind::Unsupported, text))
+    }
 }
 
 /// One timeline, at any LSN. Called from many threads at once; an `Arc` of it lives as long as the
@@ -30,6 +41,13 @@ pub trait TimelineSource: Send + Sync + 'static {
 
     /// The oldest readable LSN. Never goes back.
     fn oldest_lsn(&self) -> Lsn;
+
+    /// Whether a lease keeps `lsn` readable, which lies below the oldest readable LSN. A source that gives no
+    /// leases need not say so.
+    fn is_leased(&self, lsn: Lsn) -> bool {
+        let _ = lsn;
+        false
+    }
 
     /// Waits until [`last_record_lsn`](TimelineSource::last_record_lsn) is at or above `lsn`.
     /// Returns at once if it is. `limit` is short (under a second): the service calls again until

@@ -7,12 +7,12 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{Fake, LAST, TENANT, Timelines, main_block, no_log, page_of, start};
+use common::{Fake, LAST, LEASED, TENANT, Timelines, main_block, no_log, page_of, start};
 use pageservice::http::{
     BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, Finding, GcDone,
-    HistoryRequest, HistorySource, HttpService, HttpSources, LsnOfTime, MaintenanceSource,
-    PageHistory, ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeKind, TimeOfLsn,
-    TimelineStatus, TransactionEnd, VerifyDone,
+    HeldPoint, HistoryRequest, HistorySource, HttpService, HttpSources, LeaseDone, LeaseRequest,
+    LsnOfTime, MaintenanceSource, PageHistory, ReceiverState, ServerStatus, StatusSource,
+    TenantStatus, TimeKind, TimeOfLsn, TimelineStatus, TransactionEnd, VerifyDone,
 };
 use pageservice::walrecord::Lsn;
 use pageservice::{
@@ -37,6 +37,9 @@ fn main_timeline() -> TimelineStatus {
         ancestor_timeline_id: None,
         ancestor_lsn: None,
         oldest_lsn: Lsn::new(0x100),
+        history_bytes: None,
+        history_seconds: Some(3600),
+        leases: vec![held(LEASED)],
         last_record_lsn: LAST,
         flush_lsn: LAST + 8,
         disk_consistent_lsn: Lsn::new(0x100),
@@ -53,6 +56,13 @@ fn main_timeline() -> TimelineStatus {
             last_error: None,
         }),
         failure: None,
+    }
+}
+
+fn held(lsn: Lsn) -> LeaseDone {
+    LeaseDone {
+        lsn,
+        valid_until: "2026-11-22T14:03:00.000Z".to_owned(),
     }
 }
 
@@ -232,12 +242,31 @@ impl MaintenanceSource for Server {
         })
     }
 
+    fn lease(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: LeaseRequest,
+    ) -> Result<LeaseDone, SourceError> {
+        checked(tenant, timeline)?;
+        match request.seconds {
+            600 | 60 => Ok(held(request.lsn)),
+            0 => Err(SourceError::new(ErrorKind::Invalid, "for no time")),
+            _ => Err(SourceError::new(ErrorKind::NotReadable, "gone")),
+        }
+    }
+
     fn gc(&self, tenant: &str, timeline: &str, cutoff: Option<Lsn>) -> Result<GcDone, SourceError> {
         checked(tenant, timeline)?;
         Ok(GcDone {
             oldest_lsn_before: Lsn::new(0x100),
             oldest_lsn: cutoff.unwrap_or(LAST),
             wal_bytes_removed: 16,
+            held_by: "a reader".to_owned(),
+            points: vec![HeldPoint {
+                lsn: LEASED,
+                held_by: "a lease".to_owned(),
+            }],
         })
     }
 }
@@ -362,10 +391,39 @@ fn timelines_are_branched_compacted_collected_and_deleted() {
     assert_eq!(setup.post(&at_main("/compact"), "").json()["merges"], 0);
     let done = setup.post(&at_main("/do_gc?lsn=0/180"), "").json();
     assert_eq!(done["oldest_lsn"], "0/180");
+    assert_eq!(done["held_by"], "a reader");
+    assert_eq!(done["points"][0]["lsn"], LEASED.to_string());
     assert_eq!(setup.get(&at_main("/compact")).status, 405);
     let refused = setup.ask("DELETE", &at_main(""), "", "");
     assert_eq!(refused.status, 400);
     assert!(refused.message().contains("branch from it"));
+}
+
+#[test]
+fn an_lsn_is_held_for_a_time_and_read_below_the_window() {
+    let setup = setup();
+    let lease = at_main("/lsn_lease");
+    for (body, status) in [
+        (r#"{"lsn":"0/80"}"#, 200),
+        (r#"{"lsn":"0/80","seconds":60}"#, 200),
+        (r#"{"lsn":"0/80","seconds":0}"#, 400),
+        (r#"{"lsn":"0/80","seconds":1}"#, 422),
+        (r#"{"lsn":"0/80","seconds":-1}"#, 400),
+        (r#"{"lsn":"0/80","for":1}"#, 400),
+        (r#"{"lsn":"80"}"#, 400),
+        ("{}", 400),
+    ] {
+        assert_eq!(setup.post(&lease, body).status, status, "{body}");
+    }
+    let held = setup.post(&lease, r#"{"lsn":"0/80"}"#).json();
+    let expected = json!({"lsn": "0/80", "valid_until": "2026-11-22T14:03:00.000Z"});
+    assert_eq!(held, expected);
+    assert_eq!(setup.get(&lease).status, 405);
+    let page = |lsn| at_main(&format!("/page?rel=1663/5/16384&block=7&lsn={lsn}"));
+    let reply = setup.get(&page(LEASED));
+    assert_eq!(reply.status, 200);
+    assert!(reply.body == page_of(main_block(7), LEASED));
+    assert_eq!(setup.get(&page(LEASED + 8)).status, 422);
 }
 
 #[test]
@@ -531,7 +589,7 @@ fn the_description_is_true() {
     let setup = setup();
     let openapi = setup.get("/v1/openapi.json").json();
     let paths = openapi["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 15);
+    assert_eq!(paths.len(), 16);
     for (path, methods) in paths {
         let path = path
             .replace("{tenant}", TENANT)
@@ -557,6 +615,12 @@ fn the_description_is_true() {
         ("Checkpoint", setup.post(&at_main("/checkpoint"), "").json()),
         ("Compact", setup.post(&at_main("/compact"), "").json()),
         ("Gc", setup.post(&at_main("/do_gc"), "").json()),
+        (
+            "Lease",
+            setup
+                .post(&at_main("/lsn_lease"), r#"{"lsn":"0/80"}"#)
+                .json(),
+        ),
         ("LsnOfTime", lsn_of_time.clone()),
         ("TransactionEnd", lsn_of_time["stops_before"].clone()),
         (

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::{
-    BLOCKS, CORRUPT, FROM_THE_FUTURE, Fake, LAST, LEFT_OUT, OLDEST, PANIC, REL, SHUTTING_DOWN,
-    TENANT, main_block, page_of, start,
+    BLOCKS, CORRUPT, FROM_THE_FUTURE, Fake, LAST, LEASED, LEFT_OUT, OLDEST, PANIC, REL,
+    SHUTTING_DOWN, TENANT, main_block, page_of, start,
 };
 use pageservice::client::{ClientError, PageStreamClient, ReadAt};
 use pageservice::walrecord::{BlockTag, ForkNumber, Lsn, RelFileLocator, SlruKind, ZERO_PAGE};
@@ -185,6 +185,7 @@ fn the_read_is_at_the_newest_lsn_that_the_request_allows() {
         // What has not changed since is served at once, though its LSN has not arrived.
         (read(Lsn::new(0x9000), LAST), LAST),
         (read(OLDEST, Lsn::INVALID), OLDEST),
+        (read(LEASED, Lsn::INVALID), LEASED),
     ] {
         let page = client.page(at, main_block(5)).unwrap();
         assert!(page == &page_of(main_block(5), read_at), "{at:?}");

@@ -168,7 +168,8 @@ fn simple_queries_are_answered() {
     raw.send(&query(" ; "));
     raw.expect(&[&b"I\0\0\0\x04"[..], READY].concat());
     raw.send(&query("select 1"));
-    let text = "unsupported command \"select\"; there are pagestream_v2 and pagestream_v3";
+    let text =
+        "unsupported command \"select\"; there are pagestream_v2, pagestream_v3 and lease lsn";
     raw.expect(&[error("ERROR", "0A000", text), READY.to_vec()].concat());
     raw.send(&query(&format!("pagestream_v3 {TENANT} other")));
     let text = format!("there is no timeline other of tenant {TENANT}");
@@ -219,7 +220,8 @@ fn the_extended_protocol_runs_commands_and_skips_to_the_sync_after_an_error() {
             .map(|m| &m[..])
             .concat(),
     );
-    let text = "unsupported command \"nonsense\"; there are pagestream_v2 and pagestream_v3";
+    let text =
+        "unsupported command \"nonsense\"; there are pagestream_v2, pagestream_v3 and lease lsn";
     raw.expect(
         &[
             b"1\0\0\0\x042\0\0\0\x04",
@@ -462,6 +464,38 @@ fn other_addresses_than_loopback_are_refused_unless_allowed() {
     )));
     service.stop();
     let _ = begin("127.0.0.1:0", Exposure::Loopback).unwrap();
+}
+
+/// As the field's computes ask: a row with milliseconds since 1970, null for an LSN that cannot be held.
+#[test]
+fn an_lsn_is_held_by_a_command_of_either_protocol() {
+    let service = service();
+    let address = service.local_addr();
+    let mut raw = Raw::welcomed(address);
+    let row = b"T\0\0\0\x24\0\x01valid_until\0\0\0\0\0\0\0\0\0\0\x19\xff\xff\xff\xff\xff\xff\0\0";
+    let done = b"C\0\0\0\x0dSELECT 1\0";
+    raw.send(&query(&format!("lease lsn {TENANT} main 0/80")));
+    let until = b"D\0\0\0\x17\0\x01\0\0\0\x0d1795356180123";
+    raw.expect(&[row, &until[..], done, READY].concat());
+    raw.send(&query(&format!("lease lsn {TENANT} main 0/88")));
+    let null = b"D\0\0\0\x0a\0\x01\xff\xff\xff\xff";
+    raw.expect(&[row, &null[..], done, READY].concat());
+    let other = format!("lease lsn {TENANT} other 0/80");
+    raw.send(&query(&other));
+    let text = format!("there is no timeline other of tenant {TENANT}");
+    raw.expect(&[error("ERROR", "XX000", &text), READY.to_vec()].concat());
+
+    let config = format!("host={} port={} user=x", address.ip(), address.port());
+    let mut client = postgres::Client::connect(&config, postgres::NoTls).unwrap();
+    let command = format!("lease lsn {TENANT} main 0/80");
+    let held = client.query_one(&command, &[]).unwrap();
+    assert_eq!(held.get::<_, &str>("valid_until"), "1795356180123");
+    let found = client.simple_query(&command).unwrap();
+    let values = found.iter().filter_map(|message| match message {
+        postgres::SimpleQueryMessage::Row(row) => row.get("valid_until"),
+        _ => None,
+    });
+    assert_eq!(values.collect::<Vec<_>>(), ["1795356180123"]);
 }
 
 #[test]

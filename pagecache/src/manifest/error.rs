@@ -187,6 +187,12 @@ pub enum Contradiction {
     /// The runs that are rewritten are out of order, or among them is the one that they become.
     #[error("the runs that become run {0} are missing or out of order")]
     Rewrite(RunId),
+    /// The leases are not in ascending order, or an LSN is held twice.
+    #[error("the lease of {0} is out of order")]
+    Lease(Lsn),
+    /// More LSNs are held than may be.
+    #[error("{0} leases are more than a timeline may have")]
+    Leases(usize),
     /// There are no rules of redo, or they are not in ascending order.
     #[error("the rules of redo are missing or out of order at {0:?}")]
     Rules(Option<Lsn>),

@@ -60,6 +60,10 @@ fn timeline() -> Manifest {
         }),
         wal_start: Lsn::INVALID,
         gc_cutoff: Lsn::new(0x0100_0100),
+        leases: vec![LeaseRecord {
+            lsn: Lsn::new(0x0100_0080),
+            until: 848_714_400_000_000,
+        }],
         ancestor: None,
         settings: Settings {
             data_checksums: true,
@@ -158,15 +162,15 @@ fn damage_is_told_apart() {
         Err(ManifestDamage::Magic { .. })
     ));
     let newer = ManifestFormat {
-        version: 3,
+        version: 4,
         ..Manifest::FORMAT
     };
     assert!(matches!(
         Manifest::decode(&newer.seal(b"{}").unwrap()),
         Err(ManifestDamage::Version {
-            found: 3,
+            found: 4,
             oldest: 1,
-            newest: 2
+            newest: 3
         })
     ));
     let sealed = |payload: &str| Manifest::FORMAT.seal(payload.as_bytes()).unwrap();
@@ -186,8 +190,9 @@ fn what_version_1_lacks_gets_its_meaning() {
     let manifest = timeline();
     let payload = serde_json::to_string(&manifest).unwrap();
     let rewrite = serde_json::to_string(&manifest.rewrite).unwrap();
+    let leases = serde_json::to_string(&manifest.leases).unwrap();
     let added = format!(
-        ",\"rewrite\":{rewrite},\"wal_start\":\"0/0\",\"gc_cutoff\":\"0/1000100\",\"ancestor\":null"
+        ",\"rewrite\":{rewrite},\"wal_start\":\"0/0\",\"gc_cutoff\":\"0/1000100\",\"leases\":{leases},\"ancestor\":null"
     );
     let old = payload.replace(&added, "").replace("\"run\":0,", "");
     assert_eq!(payload.len(), old.len() + added.len() + 8, "{payload}");
@@ -198,9 +203,29 @@ fn what_version_1_lacks_gets_its_meaning() {
     let expected = Manifest {
         rewrite: None,
         gc_cutoff: Lsn::INVALID,
+        leases: Vec::new(),
         ..manifest
     };
     let read = Manifest::decode(&first.seal(old.as_bytes()).unwrap()).unwrap();
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn version_2_has_no_leases() {
+    let manifest = timeline();
+    let payload = serde_json::to_string(&manifest).unwrap();
+    let leases = serde_json::to_string(&manifest.leases).unwrap();
+    let old = payload.replace(&format!(",\"leases\":{leases}"), "");
+    assert!(old.len() < payload.len());
+    let second = ManifestFormat {
+        version: 2,
+        ..Manifest::FORMAT
+    };
+    let expected = Manifest {
+        leases: Vec::new(),
+        ..manifest
+    };
+    let read = Manifest::decode(&second.seal(old.as_bytes()).unwrap()).unwrap();
     assert_eq!(read, expected);
 }
 
@@ -287,6 +312,19 @@ fn contradictions_are_neither_written_nor_read() {
             }
         },
         Contradiction::Rewrite(RunId::new(5)),
+    );
+    let held = timeline().leases[0];
+    check(
+        &|manifest| manifest.leases.push(held),
+        Contradiction::Lease(held.lsn),
+    );
+    check(
+        &|manifest| {
+            let lsns = (1..=MAX_LEASES as u64 + 1).map(Lsn::new);
+            let leases = lsns.map(|lsn| LeaseRecord { lsn, ..held });
+            manifest.leases = leases.collect();
+        },
+        Contradiction::Leases(MAX_LEASES + 1),
     );
     check(
         &|manifest| manifest.layers.push(layer(1, 1)),

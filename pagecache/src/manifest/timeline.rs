@@ -1,7 +1,7 @@
 //! The manifest of a timeline.
 
 use serde::{Deserialize, Serialize};
-use walrecord::{Lsn, PgTimelineId, PgVersion, TenantId, TimelineId, is_segment_size};
+use walrecord::{Lsn, PgTime, PgTimelineId, PgVersion, TenantId, TimelineId, is_segment_size};
 
 use super::envelope::ManifestFormat;
 use super::error::Contradiction;
@@ -12,6 +12,10 @@ use crate::layer::{LayerId, LayerKind, LayerSummary, RunId};
 
 /// Longest name of a timeline, bytes.
 const NAME_LIMIT: usize = 64;
+
+/// The most LSNs of a timeline that are held by leases at a time: every compaction keeps a version of each page
+/// for each of them.
+pub const MAX_LEASES: usize = 1000;
 
 /// What a timeline consists of.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -61,6 +65,9 @@ pub struct Manifest {
     /// goes back; zero as long as nothing was collected.
     #[serde(default, with = "text::printed")]
     pub gc_cutoff: Lsn,
+    /// LSNs that readers asked to be held for a time, ascending, each once. Some may have run out.
+    #[serde(default)]
+    pub leases: Vec<LeaseRecord>,
     /// The timeline that this one branches from, if it is a branch.
     #[serde(default)]
     pub ancestor: Option<Ancestor>,
@@ -98,6 +105,17 @@ pub struct Rewrite {
     /// Single LSNs below the cutoff at which everything stays readable, ascending.
     #[serde(with = "text::printed_list")]
     pub points: Vec<Lsn>,
+}
+
+/// An LSN that stays readable for a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRecord {
+    /// The LSN.
+    #[serde(with = "text::printed")]
+    pub lsn: Lsn,
+    /// Until when: microseconds since 2000-01-01 00:00:00 UTC.
+    pub until: PgTime,
 }
 
 /// Where a branch begins.
@@ -176,7 +194,7 @@ impl ManifestFile for Manifest {
     const FORMAT: ManifestFormat = ManifestFormat {
         magic: *b"ZTHTLMAN",
         oldest: 1,
-        version: 2,
+        version: 3,
     };
 
     fn check(&self) -> Result<(), Contradiction> {
@@ -201,6 +219,7 @@ impl ManifestFile for Manifest {
         self.check_history()?;
         self.check_rules()?;
         self.check_rewrite()?;
+        self.check_leases()?;
         self.check_layers()
     }
 }
@@ -238,6 +257,15 @@ impl Manifest {
         match from.is_empty() || !ascends || from.contains(into) {
             true => Err(Contradiction::Rewrite(*into)),
             false => Ok(()),
+        }
+    }
+
+    fn check_leases(&self) -> Result<(), Contradiction> {
+        let mut pairs = self.leases.windows(2);
+        match pairs.find(|pair| pair[0].lsn >= pair[1].lsn) {
+            Some(pair) => Err(Contradiction::Lease(pair[1].lsn)),
+            None if self.leases.len() > MAX_LEASES => Err(Contradiction::Leases(self.leases.len())),
+            None => Ok(()),
         }
     }
 

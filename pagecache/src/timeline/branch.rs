@@ -134,6 +134,7 @@ fn manifest_of(shared: &Shared, branch: &NewBranch, lsn: Lsn) -> Result<Manifest
         layers: Vec::new(),
         rewrite: None,
         gc_cutoff: Lsn::INVALID,
+        leases: Vec::new(),
         ancestor: Some(manifest::Ancestor {
             timeline: parent.timeline,
             lsn,

@@ -10,6 +10,7 @@ use walrecord::{Lsn, PgTime, Xid};
 use super::Timeline;
 use super::ancestor::Ancestor;
 use super::layers::LayerSet;
+use super::progress::Progress;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
 use crate::meta::{CommitTimes, MetaError, NO_TIME, TransactionEnd};
@@ -54,7 +55,7 @@ pub enum TimeError {
         /// The earliest time that can be asked for.
         since: PgTime,
     },
-    /// No transaction has ended since the import.
+    /// No transaction has ended since the import, or nothing is readable yet.
     #[error("no LSN is known for any time: no transaction has ended since the import")]
     Unknown,
     /// The store failed.
@@ -106,6 +107,28 @@ impl Timeline {
 pub(super) fn newest(layers: &LayerSet, lsn: Lsn) -> Result<PgTime, StoreError> {
     let run = run_at(layers, lsn, oldest_key(lsn))?;
     Ok(run.map_or(NO_TIME, |run| run.newest(lsn)))
+}
+
+/// The end of the last transaction that is known to have ended by `time`, of those before which none ended later:
+/// what lies below is older than that. None if none is known.
+pub(super) fn ended_by(
+    layers: &LayerSet,
+    progress: &Progress,
+    time: PgTime,
+) -> Result<Option<Lsn>, StoreError> {
+    let search = Search {
+        layers,
+        from: progress.readable_from,
+        to: progress.last_record,
+    };
+    let target = match search.first_above(time) {
+        Ok(target) => target,
+        Err(TimeError::Before { .. } | TimeError::Unknown) => return Ok(None),
+        Err(TimeError::Read(error)) => return Err(error.into()),
+    };
+    let run = search.run_at(target.lsn)?;
+    let last = run.and_then(|run| run.upto(target.lsn).last().copied());
+    Ok(last.map(|end| end.end))
 }
 
 /// How the transaction ended that made a change with this LSN; none if it is not found near behind it, up
@@ -160,6 +183,10 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn first_above(&self, time: PgTime) -> Result<TimeTarget, TimeError> {
+        if self.to < self.from {
+            // Nothing is readable yet: an import, or a start that is still indexing.
+            return Err(TimeError::Unknown);
+        }
         let oldest = run_at(self.layers, self.from, oldest_key(self.from))?;
         let known = oldest.as_ref().map_or(NO_TIME, |run| run.newest(self.from));
         if known > time {
@@ -391,6 +418,14 @@ mod tests {
         assert_eq!(since(first - 1), Some(first));
         assert_eq!(since(PgTime::MIN + 1), Some(first));
         assert_eq!(since(first), None);
+        let unreadable = Search {
+            to: many.ends[100].end,
+            ..many.search(many.ends[5000].end)
+        };
+        assert!(matches!(
+            unreadable.first_above(first + 1000),
+            Err(TimeError::Unknown)
+        ));
         let nothing = Search {
             to: start,
             ..many.search(start)

@@ -127,6 +127,7 @@ impl ImportWriter {
             SharedParts {
                 config: around.config,
                 storage: around.storage,
+                clock: around.clock,
                 paths,
                 log: around.log,
                 cache: around.cache,

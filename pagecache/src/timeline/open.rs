@@ -11,8 +11,9 @@ use super::layer_file::open_layer;
 use super::layers::LayerSet;
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
-use super::{Timeline, compact, flush, indexer, sync_wal};
+use super::{Timeline, compact, flush, gc, indexer, sync_wal};
 use crate::block_cache::BlockCache;
+use crate::clock::Clock;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
@@ -26,6 +27,7 @@ use crate::wal::WalStore;
 pub(crate) struct Surroundings {
     pub(crate) config: StoreConfig,
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) cache: Arc<BlockCache>,
     pub(crate) log: Logger,
     /// Held while directories of tenants and timelines come and go.
@@ -88,6 +90,7 @@ pub(crate) fn open(
         SharedParts {
             config: around.config,
             storage: around.storage,
+            clock: around.clock,
             paths,
             log: around.log,
             cache: around.cache,
@@ -119,6 +122,9 @@ pub(super) fn start_threads(timeline: &Timeline) -> Result<(), StoreError> {
 pub(super) fn start_indexing(timeline: &Timeline) -> Result<(), StoreError> {
     timeline.spawn("wal-index", indexer::run)?;
     timeline.spawn("layer-flush", flush::run)?;
+    if timeline.shared.config.history_time.is_some() {
+        timeline.spawn("history-gc", gc::run)?;
+    }
     timeline.spawn("layer-compact", compact::run)
 }
 

@@ -30,9 +30,17 @@ impl Pins {
         pin
     }
 
-    /// The lowest LSN that is held.
-    pub(crate) fn lowest(&self) -> Option<Lsn> {
-        self.lock().0.keys().next().map(|(lsn, _)| *lsn)
+    /// Gives `f` the lowest LSN at or above `from` that is held. Nobody begins to hold one until it returns: it
+    /// must not do so itself.
+    pub(crate) fn with_lowest_from<T>(&self, from: Lsn, f: impl FnOnce(Option<Lsn>) -> T) -> T {
+        let held = self.lock();
+        let lowest = held.0.range((from, Lsn::INVALID)..).next();
+        f(lowest.map(|((lsn, _), _)| *lsn))
+    }
+
+    /// The LSNs that are held, ascending.
+    pub(crate) fn lsns(&self) -> Vec<Lsn> {
+        self.lock().0.keys().map(|(lsn, _)| *lsn).collect()
     }
 
     /// Where the WAL begins that readers need.
@@ -86,6 +94,7 @@ mod tests {
     #[test]
     fn an_lsn_and_its_wal_are_held_until_the_last_that_holds_them_is_gone() {
         let pins = Arc::new(Pins::default());
+        let lowest_from = |from| pins.with_lowest_from(Lsn::new(from), |lowest| lowest);
         let (low, high) = (Lsn::new(8), Lsn::new(16));
         let mut first = pins.hold(low);
         let second = pins.hold(low);
@@ -93,13 +102,14 @@ mod tests {
         assert_eq!(pins.lowest_wal(), Some(Lsn::INVALID));
         first.needs_wal_from(Lsn::new(4));
         third.needs_wal_from(Lsn::new(3));
-        assert_eq!(pins.lowest(), Some(low));
+        assert_eq!(lowest_from(0), Some(low));
         drop(first);
-        assert_eq!(pins.lowest(), Some(low));
+        assert_eq!(lowest_from(0), Some(low));
         drop(second);
-        assert_eq!(pins.lowest(), Some(high));
+        assert_eq!(lowest_from(8), Some(high));
+        assert_eq!((lowest_from(17), pins.lsns()), (None, vec![high]));
         assert_eq!(pins.lowest_wal(), Some(Lsn::new(3)));
         drop(third);
-        assert_eq!((pins.lowest(), pins.lowest_wal()), (None, None));
+        assert_eq!((lowest_from(0), pins.lowest_wal()), (None, None));
     }
 }

@@ -28,6 +28,7 @@ impl Manifest {
             rewrite: None,
             wal_start: Lsn::INVALID,
             gc_cutoff: Lsn::INVALID,
+            leases: Vec::new(),
             ancestor: None,
             settings: Settings {
                 data_checksums: params.data_checksums,

@@ -5,18 +5,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use slog::Logger;
-use walrecord::{DecoderOptions, Lsn, RedoRules, TimelineId};
+use walrecord::{DecoderOptions, Lsn, PgTime, RedoRules, TimelineId};
 
 use super::ancestor::Ancestor;
 use super::directories::Directories;
 use super::hot_pages::HotPages;
 use super::ingest::Batch;
 use super::layers::{Frozen, LayerSet, MemoryLayer};
+use super::leases::Leases;
 use super::pins::Pins;
 use super::progress::Tracker;
 use super::read::RulesHistory;
 use super::resolve::Resolver;
 use crate::block_cache::BlockCache;
+use crate::clock::Clock;
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
@@ -29,6 +31,7 @@ use crate::wal::WalStore;
 pub(crate) struct Shared {
     pub(crate) config: StoreConfig,
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
     /// Where the timeline's files are.
     pub(crate) paths: TimelinePaths,
     pub(crate) log: Logger,
@@ -62,9 +65,13 @@ pub(crate) struct Shared {
     pub(crate) pins: Arc<Pins>,
     /// Where other timelines branch from this one.
     branches: Mutex<BTreeMap<TimelineId, Lsn>>,
+    /// LSNs that readers asked to be held.
+    pub(crate) leases: Leases,
     /// See [`Shared::import_stop`].
     import_stop: AtomicU64,
-    /// Held by whoever compacts or collects garbage: one at a time.
+    /// Held by whoever collects garbage: one at a time. When the window by time was last looked at.
+    pub(crate) collecting: Mutex<PgTime>,
+    /// Held by whoever compacts: one at a time.
     pub(crate) compacting: Mutex<()>,
     /// The manifest is on disk: the timeline exists. Changes while `manifest` is held.
     is_complete: AtomicBool,
@@ -82,6 +89,7 @@ impl Shared {
         Shared {
             config: parts.config,
             storage: parts.storage,
+            clock: parts.clock,
             paths: parts.paths,
             log: parts.log,
             cache: parts.cache,
@@ -92,6 +100,7 @@ impl Shared {
             checksums: parts.manifest.settings.data_checksums,
             name: parts.manifest.name.clone(),
             ancestor: parts.ancestor,
+            leases: Leases::new(&parts.manifest.leases),
             manifest: Mutex::new(parts.manifest),
             layers: RwLock::new(Arc::new(layers)),
             rules: RwLock::new(Arc::new(RulesHistory(rules))),
@@ -103,6 +112,7 @@ impl Shared {
             pins: Arc::default(),
             branches: Mutex::new(parts.branches),
             import_stop: AtomicU64::new(parts.import_stop.get()),
+            collecting: Mutex::new(PgTime::MIN),
             compacting: Mutex::new(()),
             is_complete: AtomicBool::new(false),
             decoder_options,
@@ -120,6 +130,12 @@ impl Shared {
         change(&mut next);
         *layers = Arc::new(next);
         self.layer_changes.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Has compaction look again what there is to do.
+    pub(crate) fn wake_compaction(&self) {
+        self.layer_changes.fetch_add(1, Ordering::AcqRel);
+        self.tracker.update(|_| {});
     }
 
     /// How often the set of layers was replaced.
@@ -158,10 +174,22 @@ impl Shared {
         branches.keys().copied().collect()
     }
 
-    /// The LSNs at which other timelines branch from this one, ascending.
-    pub(crate) fn retained_points(&self) -> Vec<Lsn> {
+    /// The timelines that branch from this one, with where.
+    pub(crate) fn branch_points(&self) -> Vec<(TimelineId, Lsn)> {
         let branches = self.branches.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut points: Vec<Lsn> = branches.values().copied().collect();
+        branches
+            .iter()
+            .map(|(timeline, lsn)| (*timeline, *lsn))
+            .collect()
+    }
+
+    /// The LSNs that stay readable wherever the window begins, ascending: where other timelines branch from this
+    /// one, those that leases hold, and those at which somebody reads (a lease may run out meanwhile).
+    pub(crate) fn retained_points(&self) -> Vec<Lsn> {
+        let branches = self.branch_points();
+        let mut points: Vec<Lsn> = branches.into_iter().map(|(_, lsn)| lsn).collect();
+        points.extend(self.leases.live(self.clock.now()).keys());
+        points.extend(self.pins.lsns());
         points.sort_unstable();
         points.dedup();
         points
@@ -204,6 +232,7 @@ impl Shared {
         let mut next = manifest.clone();
         change(&mut next);
         next.set_rules(&self.rules().0);
+        next.leases = self.leases.records();
         if self.is_complete() {
             next.write(&*self.storage, &self.paths.manifest())?;
         }
@@ -376,6 +405,7 @@ impl Shared {
 pub(crate) struct SharedParts {
     pub(crate) config: StoreConfig,
     pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) paths: TimelinePaths,
     pub(crate) log: Logger,
     pub(crate) cache: Arc<BlockCache>,

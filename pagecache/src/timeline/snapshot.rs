@@ -55,7 +55,7 @@ impl Snapshot {
         let mut pin = shared.pins.hold(lsn);
         let progress = shared.tracker.get();
         let (from, to) = (progress.readable_from, progress.last_record);
-        if lsn < from || lsn > to {
+        if lsn > to || (lsn < from && !shared.is_leased(lsn)) {
             return Err(ReadError::NotReadable { lsn, from, to });
         }
         let mut pins = Vec::new();

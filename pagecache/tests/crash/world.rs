@@ -429,6 +429,7 @@ fn first_manifest(start: Lsn) -> Manifest {
         rewrite: None,
         wal_start: Lsn::INVALID,
         gc_cutoff: Lsn::INVALID,
+        leases: Vec::new(),
         ancestor: None,
         settings: Settings {
             data_checksums: false,

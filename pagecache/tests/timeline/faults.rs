@@ -34,6 +34,7 @@ pub(crate) const CONFIG: StoreConfig = StoreConfig {
     compacted_layer: 1 << 30,
     merge_runs: 1 << 20,
     history_bytes: None,
+    history_time: None,
 };
 
 pub(crate) fn scene(seed: u64) -> Scene {

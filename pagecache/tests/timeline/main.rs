@@ -1,6 +1,6 @@
 //! The whole store against a model: random histories, imported fuzzily and streamed in random pieces, on
 //! a disk that loses power at random points, fills up, and rots. Servers are promoted on the way; layers are
-//! compacted, and history is given up.
+//! compacted, history is given up, by hand and by windows, and leases hold single LSNs of it.
 //!
 //! The model is what recovery does: records applied to files in order. A run is its seed, which a failure
 //! prints (threads make runs of one seed differ in detail). `PAGECACHE_TIMELINE_RUNS` sets the number
@@ -10,6 +10,7 @@ mod bounds;
 mod faults;
 mod history;
 mod model;
+mod retention;
 mod times;
 mod verify;
 mod wal;

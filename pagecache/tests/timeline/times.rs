@@ -46,7 +46,7 @@ fn recovery_that_stops_before_a_commit_at_a_page_start_stops_at_the_page_boundar
 
 impl World {
     /// The commits that the store has seen.
-    fn commits(&self) -> &[Commit] {
+    pub(crate) fn commits(&self) -> &[Commit] {
         let commits = &self.history.commits;
         // A redo position is a record's start; the end before it is at most that.
         &commits[commits.partition_point(|commit| commit.end <= self.import.0)..]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use pagecache::storage::{Access, Rng, SimulatedDisk, Storage};
 use pagecache::{
-    ControlState, ImportParams, NewBranch, Progress, ReadError, Store, StoreConfig, StoreError,
-    Timeline, TimelinePaths, remove_strays,
+    Clock, ControlState, ImportParams, ManualClock, NewBranch, Progress, ReadError, Store,
+    StoreConfig, StoreError, Timeline, TimelinePaths, remove_strays,
 };
 use slog::{Discard, Logger, o};
 use walrecord::rmgr::xlog::{CheckPoint, ParameterChange};
@@ -18,6 +18,7 @@ use walredo::clear_checksum;
 
 use crate::history::History;
 use crate::model::{Files, Fork, RULES};
+use crate::retention::Retained;
 use crate::wal::{SEGMENT_SIZE, SYSTEM_IDENTIFIER};
 
 pub(crate) const TENANT: TenantId = TenantId::from_bytes([1; 16]);
@@ -47,6 +48,8 @@ pub(crate) struct World {
     pub(crate) followed: PgTimelineId,
     /// Up to here history was allowed to go.
     pub(crate) collected: Lsn,
+    /// What windows and leases may let go and have to keep.
+    pub(crate) retained: Retained,
     /// The branches that were said to be made, and where; of those that are to be deleted it is not known whether
     /// they are.
     pub(crate) branches: BTreeMap<String, (Lsn, Fate)>,
@@ -74,11 +77,22 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         compacted_layer: 1 << rng.between(10, 18),
         merge_runs: rng.between(2, 6) as usize,
         history_bytes: None,
+        history_time: None,
     }
 }
 
 pub(crate) fn open(disk: &SimulatedDisk, config: StoreConfig) -> Result<Store, StoreError> {
     Store::open(Arc::new(disk.clone()), config, Logger::root(Discard, o!()))
+}
+
+pub(crate) fn open_at(
+    disk: &SimulatedDisk,
+    config: StoreConfig,
+    clock: &Arc<ManualClock>,
+) -> Result<Store, StoreError> {
+    let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+    let log = Logger::root(Discard, o!());
+    Store::open_with_clock(Arc::new(disk.clone()), config, clock, log)
 }
 
 pub(crate) fn paths() -> TimelinePaths {
@@ -98,6 +112,7 @@ impl World {
             synced: Lsn::INVALID,
             followed: 1,
             collected: Lsn::INVALID,
+            retained: Retained::default(),
             branches: BTreeMap::new(),
         }
     }
@@ -258,7 +273,8 @@ impl World {
         rng: &mut Rng,
         steps: u32,
     ) -> Outcome<()> {
-        let store = open(disk, config(rng))?;
+        let config = self.with_windows(config(rng), rng);
+        let store = open_at(disk, config, &self.retained.clock)?;
         let timeline = match store.timeline(None, "main") {
             Ok(timeline) => {
                 self.settle(&timeline)?;
@@ -266,11 +282,13 @@ impl World {
             }
             Err(_) => self.import(&store, rng, SESSION_PATIENCE)?,
         };
+        self.note_window(timeline.progress().written);
         for _ in 0..steps {
             let at = timeline.progress().written;
-            match rng.below(29) {
+            match rng.below(36) {
                 0..13 => {
                     let to = (at + rng.between(1, 4000)).min(self.history.end());
+                    self.note_window(to);
                     self.feed(&timeline, to, rng)?;
                 }
                 13..16 => self.note_synced(&timeline),
@@ -298,8 +316,16 @@ impl World {
                     timeline.compact(rng.one_in(2))?;
                 }
                 26..28 => self.make_branch(&store, rng)?,
-                _ => self.delete_branch(&store, rng)?,
+                28 => self.delete_branch(&store, rng)?,
+                29..31 => self.move_clock(at, rng),
+                31..33 => {
+                    while timeline.checkpoint(MOMENT).is_err() && disk.exists("".as_ref()).is_ok() {
+                    }
+                    self.collect(&timeline)?;
+                }
+                _ => self.lease(&timeline, rng)?,
             }
+            self.check_window(&timeline)?;
             if disk.exists("".as_ref()).is_err() {
                 break;
             }
@@ -320,7 +346,15 @@ impl World {
             lsn,
         };
         self.branches.insert(name.clone(), (lsn, Fate::MaybeGone));
-        let made = store.branch(from, &branch)?;
+        let made = match store.branch(from, &branch) {
+            Err(StoreError::Read(error))
+                if matches!(*error, ReadError::NotReadable { .. }) && self.may_be_gone(lsn) =>
+            {
+                self.branches.insert(name, (lsn, Fate::Gone));
+                return Ok(());
+            }
+            made => made?,
+        };
         self.branches.insert(name, (lsn, Fate::Made));
         self.check_at(&made, lsn)
     }
@@ -386,7 +420,7 @@ impl World {
     /// Opens what a crash left, checks it, and lets the history go on to its end there.
     pub(crate) fn check_after_crash(&self, disk: &SimulatedDisk, rng: &mut Rng) -> Outcome<()> {
         let mut world = self.clone();
-        let store = open(disk, config(rng))?;
+        let store = open_at(disk, config(rng), &self.retained.clock)?;
         let timeline = match store.timeline(None, "main") {
             Ok(timeline) => timeline,
             Err(_) if self.imported => return Err("the timeline is gone".into()),
@@ -401,9 +435,7 @@ impl World {
         world.feed(&timeline, self.history.end(), rng)?;
         timeline.wait_for(self.history.end(), LIMIT)?;
         let from = timeline.progress().readable_from;
-        if from > self.import.1.max(self.collected) {
-            return Err(format!("readable from {from}, allowed was {}", self.collected).into());
-        }
+        self.check_window(&timeline)?;
         self.check_at(&timeline, from)?;
         for _ in 0..3 {
             let lsn = self.some_lsn(&timeline, rng, self.history.end());
@@ -414,9 +446,11 @@ impl World {
         self.check_page_history(&timeline, rng)?;
         crate::verify::must_be_sound(&timeline)?;
         self.check_segments(disk, timeline.wal_start())?;
+        self.check_leases(&timeline)?;
         if rng.one_in(2) {
             timeline.gc_below(self.history.end())?;
             timeline.compact(true)?;
+            self.check_leases(&timeline)?;
         }
         self.check_branches(&store, rng)?;
         store.close();
@@ -496,7 +530,8 @@ impl World {
     pub(crate) fn check_at(&self, timeline: &Timeline, lsn: Lsn) -> Outcome<()> {
         let snapshot = match timeline.snapshot(lsn) {
             // The import may only just have reached its end.
-            Err(ReadError::NotReadable { .. }) if lsn < self.import.1 => return Ok(()),
+            // The import may only just have reached its end; windows move on while we ask.
+            Err(ReadError::NotReadable { .. }) if self.may_be_gone(lsn) => return Ok(()),
             result => result?,
         };
         let files = self.history.states.at(lsn);

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use pageservice::http::{
-    BranchRequest, CompactDone, DeleteDone, GcDone, TenantStatus, TimelineStatus,
+    BranchRequest, CompactDone, DeleteDone, GcDone, LeaseDone, LeaseRequest, TenantStatus,
+    TimelineStatus,
 };
 use serde::Serialize;
 use slog::Logger;
@@ -56,17 +57,21 @@ pub fn gc(args: &cli::Gc, log: &Logger) -> Result<()> {
                 .map_or(String::new(), |lsn| format!("?lsn={lsn}"));
             server.post(&format!("{base}/do_gc{below}"), "")?
         }
-        Asked::Files(files) => maintain::gc(&files.1, args.below)?,
+        Asked::Files(files) => maintain::gc(&files.0, &files.1, args.below)?,
     };
     if args.json {
         return json(&done);
     }
     answer(&format!(
-        "every LSN from {} on is readable (before: from {}); {:.1} MB of WAL removed",
+        "every LSN from {} on is readable (before: from {}), held by {}; {:.1} MB of WAL removed",
         done.oldest_lsn,
         done.oldest_lsn_before,
+        done.held_by,
         done.wal_bytes_removed as f64 / 1e6,
     ));
+    for point in &done.points {
+        answer(&format!("  and {}: {}", point.lsn, point.held_by));
+    }
     Ok(())
 }
 
@@ -211,5 +216,30 @@ pub fn timeline_delete(args: &cli::TimelineDelete, log: &Logger) -> Result<()> {
         return json(&done);
     }
     answer(&format!("timeline {} is deleted", done.deleted));
+    Ok(())
+}
+
+/// `pageserver timeline lease`
+///
+/// # Errors
+/// If the LSN is not readable, the time too long, or too many LSNs are held.
+pub fn timeline_lease(args: &cli::TimelineLease, log: &Logger) -> Result<()> {
+    let held: LeaseDone = match Asked::new(&args.server, &args.name, log)? {
+        Asked::Server(server, base) => {
+            let request = LeaseRequest {
+                lsn: args.lsn,
+                seconds: args.length.as_secs().max(1),
+            };
+            let body = serde_json::to_string(&request)?;
+            server.post(&format!("{base}/lsn_lease"), &body)?
+        }
+        Asked::Files(files) => {
+            maintain::lease_done(maintain::lease(&files.1, args.lsn, args.length)?)
+        }
+    };
+    if args.json {
+        return json(&held);
+    }
+    answer(&format!("{} is held until {}", held.lsn, held.valid_until));
     Ok(())
 }

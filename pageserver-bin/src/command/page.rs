@@ -49,7 +49,7 @@ fn from_files(
     let store = open_offline(dir, log)?;
     let timeline = settled(&store, &args.timeline)?;
     let asked = lsn.unwrap_or(timeline.progress().last_record);
-    let lsn = timeline.boundary(asked)?.end;
+    let lsn = timeline.read_position(asked)?;
     let (page, _) = timeline.snapshot(lsn)?.page(tag.into())?;
     Ok((page, lsn))
 }

@@ -1,11 +1,14 @@
 //! `pageserver status`
 
+use std::time::Duration;
+
 use anyhow::Result;
 use pageservice::http::{TenantStatus, TimelineStatus};
 
 use super::answer;
 use super::client::Server;
 use crate::cli::Status;
+use crate::maintain::period;
 
 /// Shows the timelines of a running server.
 ///
@@ -46,6 +49,13 @@ fn show(timeline: &TimelineStatus) {
         "  readable        {} to {}",
         timeline.oldest_lsn, timeline.last_record_lsn
     ));
+    answer(&format!("  window          {}", window(timeline)));
+    for lease in &timeline.leases {
+        answer(&format!(
+            "  lease           {} until {}",
+            lease.lsn, lease.valid_until
+        ));
+    }
     answer(&format!(
         "  durable         {} received, {} in layers, remote {remote}",
         timeline.flush_lsn, timeline.disk_consistent_lsn
@@ -71,5 +81,18 @@ fn show(timeline: &TimelineStatus) {
     }
     if let Some(failure) = &timeline.failure {
         answer(&format!("  FAILED          {failure}"));
+    }
+}
+
+/// How much of its history a timeline keeps.
+fn window(timeline: &TimelineStatus) -> String {
+    let bytes = timeline.history_bytes;
+    let bytes = bytes.map(|bytes| format!("the last {} MiB of WAL", bytes >> 20));
+    let time = timeline.history_seconds.map(Duration::from_secs);
+    let time = time.map(|time| format!("the last {}", period(time)));
+    match (bytes, time) {
+        (None, None) => "everything since the import".to_owned(),
+        (Some(one), None) | (None, Some(one)) => one,
+        (Some(bytes), Some(time)) => format!("{bytes} or {time}, whichever reaches further back"),
     }
 }

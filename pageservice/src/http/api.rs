@@ -8,7 +8,7 @@ use walrecord::{BlockTag, Lsn};
 
 use super::answer::{Answer, ApiError};
 use super::history::HistorySource;
-use super::maintenance::{BranchRequest, MaintenanceSource};
+use super::maintenance::{BranchRequest, LeaseRequest, MaintenanceSource};
 use super::params::{PageParams, flag, history, only_lsn, take};
 use super::source::{CheckoutRequest, StatusSource};
 use crate::plausible::check_page;
@@ -117,6 +117,7 @@ impl Api {
                     "checkpoint" => self.checkpoint(request, tenant, timeline),
                     "checkout" => self.checkout(request, tenant, timeline),
                     "compact" | "do_gc" => self.maintain(request, verb, tenant, timeline),
+                    "lsn_lease" => self.lease(request, tenant, timeline),
                     "get_lsn_by_timestamp" | "get_timestamp_of_lsn" | "history" | "verify" => {
                         self.past(request, verb, tenant, timeline)
                     }
@@ -138,7 +139,7 @@ impl Api {
         let timeline = self.sources.pages.open(tenant, timeline)?;
         let (oldest, last) = (timeline.oldest_lsn(), timeline.last_record_lsn());
         let at = lsn.unwrap_or(last);
-        if at < oldest || at > last {
+        if at > last || (at < oldest && !timeline.is_leased(at)) {
             let text = format!("{at} is not readable: reading is possible from {oldest} to {last}");
             return Err(SourceError::new(ErrorKind::NotReadable, text).into());
         }
@@ -186,6 +187,18 @@ impl Api {
             }
             _ => Answer::json(&source.gc(tenant, timeline, only_lsn(request.query)?)?),
         })
+    }
+
+    fn lease(
+        &self,
+        request: &ApiRequest<'_>,
+        tenant: &str,
+        timeline: &str,
+    ) -> Result<Answer, Answer> {
+        method(request, "POST")?;
+        let body: LeaseRequest = json_body(request)?;
+        let source = &self.sources.maintenance;
+        Ok(Answer::json(&source.lease(tenant, timeline, body)?))
     }
 
     fn past(

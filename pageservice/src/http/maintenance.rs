@@ -30,6 +30,18 @@ pub trait MaintenanceSource: Send + Sync + 'static {
     fn compact(&self, tenant: &str, timeline: &str, full: bool)
     -> Result<CompactDone, SourceError>;
 
+    /// Holds an LSN for a time: it stays readable, also when the window moves past it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotReadable`](crate::ErrorKind::NotReadable) if the LSN is neither in the window nor held;
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if that is too long, or too many are held.
+    fn lease(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: LeaseRequest,
+    ) -> Result<LeaseDone, SourceError>;
+
     /// Moves the window on to where the settings have it, or to `cutoff`, and removes the WAL files below.
     ///
     /// # Errors
@@ -80,8 +92,37 @@ pub struct CompactDone {
     pub bytes_after: u64,
 }
 
-/// The answer to `POST .../do_gc`.
+/// How long an LSN is held if the request does not say, in seconds.
+pub const DEFAULT_LEASE_SECONDS: u64 = 600;
+
+/// The body of `POST .../lsn_lease`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeaseRequest {
+    /// The LSN.
+    #[serde(with = "lsn_text")]
+    pub lsn: Lsn,
+    /// For how long; [`DEFAULT_LEASE_SECONDS`] if absent.
+    #[serde(default = "default_lease_seconds")]
+    pub seconds: u64,
+}
+
+fn default_lease_seconds() -> u64 {
+    DEFAULT_LEASE_SECONDS
+}
+
+/// The answer to `POST .../lsn_lease`; also a lease in a timeline's status.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseDone {
+    /// The LSN that is held.
+    #[serde(with = "lsn_text")]
+    pub lsn: Lsn,
+    /// Until when, as RFC 3339 has it, in UTC.
+    pub valid_until: String,
+}
+
+/// The answer to `POST .../do_gc`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GcDone {
     /// The oldest LSN at which everything was readable before.
     #[serde(with = "lsn_text")]
@@ -91,4 +132,18 @@ pub struct GcDone {
     pub oldest_lsn: Lsn,
     /// Bytes of WAL files removed.
     pub wal_bytes_removed: u64,
+    /// What kept the window from beginning later, as a person reads it: "the window of 7 days".
+    pub held_by: String,
+    /// Single LSNs below the window that stay readable, ascending.
+    pub points: Vec<HeldPoint>,
+}
+
+/// An LSN that stays readable alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldPoint {
+    /// The LSN.
+    #[serde(with = "lsn_text")]
+    pub lsn: Lsn,
+    /// What holds it, as a person reads it: "branch try".
+    pub held_by: String,
 }

@@ -14,7 +14,10 @@ pub use history::{
     Finding, HistoryRequest, HistorySource, LsnOfTime, MAX_VERSIONS, PageHistory, PageVersion,
     TimeKind, TimeOfLsn, TransactionEnd, VerifyDone,
 };
-pub use maintenance::{BranchRequest, CompactDone, DeleteDone, GcDone, MaintenanceSource};
+pub use maintenance::{
+    BranchRequest, CompactDone, DEFAULT_LEASE_SECONDS, DeleteDone, GcDone, HeldPoint, LeaseDone,
+    LeaseRequest, MaintenanceSource,
+};
 pub use service::HttpService;
 pub use source::{
     CheckoutRequest, CheckpointDone, ErrorBody, ReceiverState, ServerStatus, StatusSource,

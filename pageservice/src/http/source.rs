@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use walrecord::Lsn;
 
+use super::maintenance::LeaseDone;
 use crate::source::SourceError;
 
 /// Shows and steers the server. Called on a small pool of threads that may block.
@@ -96,6 +97,15 @@ pub struct TimelineStatus {
     /// The oldest readable LSN.
     #[serde(with = "lsn_text")]
     pub oldest_lsn: Lsn,
+    /// Bytes of WAL below the last record in which every LSN stays readable; absent if there is no such window.
+    #[serde(default)]
+    pub history_bytes: Option<u64>,
+    /// Seconds before now in which every LSN stays readable; absent if there is no such window.
+    #[serde(default)]
+    pub history_seconds: Option<u64>,
+    /// LSNs that readers hold for a time, ascending.
+    #[serde(default)]
+    pub leases: Vec<LeaseDone>,
     /// The newest readable LSN.
     #[serde(with = "lsn_text")]
     pub last_record_lsn: Lsn,

@@ -132,7 +132,7 @@ impl<'a> Answerer<'a> {
         let mut window = self.window();
         let mut run: Option<(usize, Lsn)> = None;
         for (index, request) in batch.iter().enumerate() {
-            let place = window.place(request);
+            let place = self.place(window, request);
             if let (Ok(Place::At(at)), Some((_, same))) = (&place, run)
                 && *at == same
             {
@@ -166,7 +166,7 @@ impl<'a> Answerer<'a> {
         output: &mut Output<'_>,
     ) -> Result<(), Hangup> {
         self.shared.counters.requests[request.body.tag() as usize].add(1);
-        let place = self.window().place(request);
+        let place = self.place(self.window(), request);
         let answered = self
             .arrive(place, input, output)
             .and_then(|(at, _)| Ok(self.answer(request, at, output)?));
@@ -188,6 +188,16 @@ impl<'a> Answerer<'a> {
         let oldest = self.timeline.oldest_lsn();
         let last = self.timeline.last_record_lsn();
         Window { oldest, last }
+    }
+
+    /// Where to read. A lease keeps an LSN readable that the window has moved past.
+    fn place(&self, window: Window, request: &Request) -> Result<Place, Refusal> {
+        match window.place(request) {
+            Err(Refusal::BelowWindow { at, .. }) if self.timeline.is_leased(at) => {
+                Ok(Place::At(at))
+            }
+            place => place,
+        }
     }
 
     fn refuse(&self, request: &Request, refusal: &Refusal, output: &mut Output<'_>) {

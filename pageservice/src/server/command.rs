@@ -1,5 +1,7 @@
 //! What a client can ask for before a page stream begins: the texts of queries.
 
+use walrecord::Lsn;
+
 use crate::wire::request::ProtocolVersion;
 
 /// Bytes of a tenant's or timeline's id or name.
@@ -14,16 +16,26 @@ pub(super) enum Command {
         tenant: String,
         timeline: String,
     },
+    /// Hold an LSN for a time.
+    LeaseLsn {
+        tenant: String,
+        timeline: String,
+        lsn: Lsn,
+    },
     /// Drivers set things at their start; nothing here depends on them.
     Set,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CommandError {
-    #[error("unsupported command {0:?}; there are pagestream_v2 and pagestream_v3")]
+    #[error("unsupported command {0:?}; there are pagestream_v2, pagestream_v3 and lease lsn")]
     Unsupported(String),
     #[error("{0} takes two arguments: a tenant and a timeline")]
     Arguments(&'static str),
+    #[error("lease lsn takes three arguments: a tenant, a timeline and an LSN")]
+    LeaseArguments,
+    #[error("{0:?} is no LSN")]
+    Lsn(String),
     #[error(
         "{0:?} is no id or name: up to {MAX_NAME} letters, digits, underscores, hyphens and dots"
     )]
@@ -40,6 +52,7 @@ impl Command {
         let is = |name: &str| verb.eq_ignore_ascii_case(name);
         let (version, name) = match verb {
             _ if is("set") => return Ok(Command::Set),
+            _ if is("lease") => return lease(words),
             _ if is("pagestream_v2") => (ProtocolVersion::V2, "pagestream_v2"),
             _ if is("pagestream_v3") => (ProtocolVersion::V3, "pagestream_v3"),
             other => return Err(CommandError::Unsupported(shortened(other))),
@@ -54,6 +67,26 @@ impl Command {
             timeline: checked_name(timeline)?,
         })
     }
+}
+
+/// What stands behind `lease`.
+fn lease<'a>(mut words: impl Iterator<Item = &'a str>) -> Result<Command, CommandError> {
+    match words.next() {
+        Some(what) if what.eq_ignore_ascii_case("lsn") => {}
+        what => {
+            let text = format!("lease {}", what.unwrap_or(""));
+            return Err(CommandError::Unsupported(shortened(&text)));
+        }
+    }
+    let arguments = [words.next(), words.next(), words.next()];
+    let ([Some(tenant), Some(timeline), Some(lsn)], None) = (arguments, words.next()) else {
+        return Err(CommandError::LeaseArguments);
+    };
+    Ok(Command::LeaseLsn {
+        tenant: checked_name(tenant)?,
+        timeline: checked_name(timeline)?,
+        lsn: lsn.parse().map_err(|_| CommandError::Lsn(shortened(lsn)))?,
+    })
 }
 
 fn checked_name(text: &str) -> Result<String, CommandError> {
@@ -101,6 +134,16 @@ mod tests {
     }
 
     #[test]
+    fn an_lsn_to_be_held_is_named_by_tenant_timeline_and_itself() {
+        let expected = Command::LeaseLsn {
+            tenant: "a".to_owned(),
+            timeline: "main".to_owned(),
+            lsn: Lsn::new(0x300_0060),
+        };
+        assert_eq!(Command::parse("LEASE lsn a main 0/3000060 "), Ok(expected));
+    }
+
+    #[test]
     fn set_is_accepted_and_no_command_is_no_error() {
         assert_eq!(
             Command::parse("SET extra_float_digits = 3"),
@@ -119,6 +162,10 @@ mod tests {
             ("pagestream_v3 a", "two arguments"),
             ("pagestream_v3 a b c", "two arguments"),
             ("pagestream_v3 a ../b", "../b"),
+            ("lease a main 0/80", "lease a"),
+            ("lease lsn a main", "three arguments"),
+            ("lease lsn a main 0/80 0/88", "three arguments"),
+            ("lease lsn a main 80", "\"80\""),
         ] {
             let error = Command::parse(text).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

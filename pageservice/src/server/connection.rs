@@ -24,6 +24,9 @@ const PARAMETERS: [(&str, &str); 3] = [
     ("server_version", "14.1"),
 ];
 
+/// The row that answers `lease lsn`: milliseconds since 1970.
+const LEASE_ROW: Backend<'static> = Backend::RowDescription("valid_until");
+
 /// A client asks for encryption twice at most (GSS, then TLS).
 const MAX_ENCRYPTION_REQUESTS: usize = 2;
 
@@ -172,7 +175,10 @@ impl<'a> Connection<'a> {
                 if body.first() == Some(&b'S') {
                     self.send(&Backend::NoParameters);
                 }
-                self.send(&Backend::NoData);
+                match Command::parse(self.parsed.as_deref().unwrap_or_default()) {
+                    Ok(Command::LeaseLsn { .. }) => self.send(&LEASE_ROW),
+                    _ => self.send(&Backend::NoData),
+                }
             }
             b'E' => {
                 let text = self.parsed.clone().unwrap_or_default();
@@ -199,6 +205,19 @@ impl<'a> Connection<'a> {
         match Command::parse(text) {
             Ok(Command::Empty) => self.send(&Backend::EmptyQuery),
             Ok(Command::Set) => self.send(&Backend::CommandComplete("SELECT 1")),
+            Ok(Command::LeaseLsn {
+                tenant,
+                timeline,
+                lsn,
+            }) => match self.shared.source.lease(&tenant, &timeline, lsn) {
+                Err(error) if error.kind() == ErrorKind::ShuttingDown => {
+                    return Err(Hangup::Stopping);
+                }
+                Err(error) if error.kind() != ErrorKind::NotReadable => {
+                    self.fail(state_of(&error), &error.to_string(), ready);
+                }
+                held => self.leased(held.ok(), asked),
+            },
             Ok(Command::PageStream {
                 version,
                 tenant,
@@ -228,6 +247,17 @@ impl<'a> Connection<'a> {
             self.send(&Backend::ReadyForQuery);
         }
         Ok(())
+    }
+
+    /// Tells until when an LSN is held; that it is not, by a value that is null.
+    fn leased(&mut self, until: Option<u64>, asked: Asked) {
+        // In the extended protocol it is Describe that asks for this.
+        if asked == Asked::Simple {
+            self.send(&LEASE_ROW);
+        }
+        let until = until.map(|until| until.to_string());
+        self.send(&Backend::DataRow(until.as_deref()));
+        self.send(&Backend::CommandComplete("SELECT 1"));
     }
 
     /// The command failed. Unless ReadyForQuery follows at once, a Sync is due first.
@@ -296,6 +326,9 @@ fn state_of(error: &SourceError) -> SqlState {
 fn state_of_command(error: &CommandError) -> SqlState {
     match error {
         CommandError::Unsupported(_) => SqlState::FeatureNotSupported,
-        CommandError::Arguments(_) | CommandError::Name(_) => SqlState::Other,
+        CommandError::Arguments(_)
+        | CommandError::LeaseArguments
+        | CommandError::Lsn(_)
+        | CommandError::Name(_) => SqlState::Other,
     }
 }

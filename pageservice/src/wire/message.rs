@@ -157,6 +157,10 @@ pub(crate) enum Backend<'a> {
     CommandComplete(&'static str),
     EmptyQuery,
     CopyBoth,
+    /// One column of text, with its name.
+    RowDescription(&'static str),
+    /// Its value.
+    DataRow(Option<&'a str>),
     ParseComplete,
     BindComplete,
     CloseComplete,
@@ -197,6 +201,22 @@ impl Backend<'_> {
             Backend::EmptyQuery => message(out, b'I', |_| ()),
             // Text format, no columns.
             Backend::CopyBoth => message(out, b'W', |out| out.extend_from_slice(&[0; 3])),
+            Backend::RowDescription(name) => message(out, b'T', |out| {
+                out.extend_from_slice(&1_u16.to_be_bytes());
+                cstr(out, name);
+                // Of no table; a text (type 25) of any length, without modifier, in text format.
+                out.extend_from_slice(&[0; 6]);
+                out.extend_from_slice(&25_u32.to_be_bytes());
+                out.extend_from_slice(&(-1_i16).to_be_bytes());
+                out.extend_from_slice(&(-1_i32).to_be_bytes());
+                out.extend_from_slice(&[0; 2]);
+            }),
+            Backend::DataRow(value) => message(out, b'D', |out| {
+                out.extend_from_slice(&1_u16.to_be_bytes());
+                let length = value.map_or(-1, |value| value.len() as i32);
+                out.extend_from_slice(&length.to_be_bytes());
+                out.extend_from_slice(value.unwrap_or("").as_bytes());
+            }),
             Backend::ParseComplete => message(out, b'1', |_| ()),
             Backend::BindComplete => message(out, b'2', |_| ()),
             Backend::CloseComplete => message(out, b'3', |_| ()),

@@ -30,11 +30,12 @@ const MOMENT: Duration = Duration::from_millis(50);
 /// holds `compacting` may.
 pub(super) fn begin(shared: &Shared, mut from: Vec<RunId>) -> Result<(), StoreError> {
     from.sort_unstable();
-    let points = shared.retained_points();
     shared.change_manifest(|manifest| {
         let into = RunId::new(manifest.next_layer.get());
         manifest.next_layer = LayerId::new(manifest.next_layer.get() + 1);
         let cutoff = manifest.gc_cutoff;
+        // Asked for behind the cutoff: what comes to be held below it was held, or is refused.
+        let points = shared.retained_points();
         let below = |point: &Lsn| *point < cutoff;
         manifest.rewrite = Some(Rewrite {
             from,
