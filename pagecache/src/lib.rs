@@ -65,17 +65,18 @@ pub use layer::{
 };
 pub use manifest::{
     Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,
-    FIRST_CLONE_TIMELINE, HistoryEntry, LayerRecord, Manifest, ManifestDamage, ManifestError,
-    ManifestFile, ManifestFormat, Rewrite, RulesRecord, Settings, TenantManifest, TenantPaths,
-    TimelinePaths, list_tenants, list_timelines, remove_strays,
+    FIRST_CLONE_TIMELINE, FoundTenant, FoundTimeline, HistoryEntry, Inventory, LayerRecord,
+    Manifest, ManifestDamage, ManifestError, ManifestFile, ManifestFormat, Rewrite, RulesRecord,
+    Settings, TenantManifest, TenantPaths, TimelinePaths, list_tenants, list_timelines,
+    take_inventory,
 };
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
-pub use store::Store;
+pub use store::{Refused, Store};
 pub use timeline::{
-    CompactionReport, EndedTransaction, Finding, ForkSize, GcReport, ImportParams, ImportWriter,
-    NewBranch, PageVersion, PageVersionKind, Progress, ReadStats, Snapshot, TimeError, TimeTarget,
-    Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage, VerifyWatch, VersionOrigin,
-    WaitError,
+    CompactionReport, EndedTransaction, Finding, ForkSize, GcReport, Histogram, ImportParams,
+    ImportWriter, NewBranch, PageVersion, PageVersionKind, Progress, ReadCounts, ReadStats,
+    Snapshot, TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage,
+    VerifyWatch, VersionOrigin, WaitError,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

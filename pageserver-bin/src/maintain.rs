@@ -75,9 +75,12 @@ pub fn gc(timeline: &Timeline, cutoff: Option<Lsn>) -> Result<GcDone, SourceErro
 
 fn refusal(error: StoreError) -> SourceError {
     match error {
-        StoreError::Read(_) | StoreError::Layer(_) | StoreError::BadRecord { .. } => {
+        StoreError::Read(_) | StoreError::Layer { .. } | StoreError::BadRecord { .. } => {
             read_error(ReadError::from(error))
         }
+        StoreError::Refused { .. }
+        | StoreError::NameUncertain { .. }
+        | StoreError::HistoryHeld { .. } => SourceError::new(ErrorKind::Corrupt, error),
         StoreError::TimelineExists(_)
         | StoreError::HasBranches { .. }
         | StoreError::Manifest(_) => SourceError::new(ErrorKind::Invalid, error),

@@ -25,7 +25,7 @@ impl Timeline {
     /// freed of what nobody can ask for any more as they are compacted.
     ///
     /// # Errors
-    /// If the manifest cannot be written or WAL files cannot be removed.
+    /// If the manifest cannot be written or WAL files cannot be removed, or if damage hides what is to be kept.
     pub fn gc(&self) -> Result<GcReport, StoreError> {
         let shared = &self.shared;
         match shared.config.history_bytes {
@@ -40,6 +40,7 @@ impl Timeline {
     /// # Errors
     /// As [`Timeline::gc`].
     pub fn gc_below(&self, cutoff: Lsn) -> Result<GcReport, StoreError> {
+        self.check_history_free()?;
         let shared = &self.shared;
         let before = shared.tracker.get().readable_from;
         shared.set_cutoff(cutoff)?;
@@ -59,7 +60,9 @@ impl Shared {
         };
         let progress = self.tracker.get();
         let cutoff = back(progress.last_record, bytes);
-        if cutoff.saturating_sub(progress.readable_from) <= bytes / STEP_PART {
+        if cutoff.saturating_sub(progress.readable_from) <= bytes / STEP_PART
+            || self.history_held().is_some()
+        {
             return Ok(());
         }
         self.set_cutoff(cutoff)?;
@@ -83,6 +86,15 @@ impl Shared {
         Ok(())
     }
 
+    /// Where the WAL begins that is all that is left of what damaged layers held.
+    fn damaged_from(&self) -> Option<Lsn> {
+        let (layers, start) = (self.layers(), self.wal.start());
+        let damaged = layers.files().filter(|(_, layer)| layer.damage().is_some());
+        let summaries = damaged.map(|(_, layer)| *layer.summary());
+        let within = summaries.filter(|summary| summary.max_lsn > start);
+        within.map(|summary| summary.min_lsn).min()
+    }
+
     /// Removes WAL files that nobody needs: all of what is in them is in layers, and below the window. Returns
     /// how many bytes went.
     fn remove_wal(&self) -> Result<u64, StoreError> {
@@ -91,7 +103,8 @@ impl Shared {
         let needed = progress
             .readable_from
             .min(progress.disk_consistent)
-            .min(self.pins.lowest_wal().unwrap_or(Lsn::MAX));
+            .min(self.pins.lowest_wal().unwrap_or(Lsn::MAX))
+            .min(self.damaged_from().unwrap_or(Lsn::MAX));
         // A checkout at the beginning of a segment looks for the record before it, which ends there.
         let start = back(needed.segment_start(segment_size), segment_size.into());
         if start <= self.wal.start() || start > self.wal.synced() || !self.is_complete() {

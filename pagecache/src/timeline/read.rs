@@ -18,6 +18,8 @@ use crate::layer::EntryKind;
 pub struct ReadStats {
     /// Records applied (those that the LSN test skipped count too).
     pub records: u32,
+    /// Layer files looked into: those that hold the page, and those whose filter is wrong about that.
+    pub layers: u32,
     /// The page started from a stored image.
     pub image: bool,
     /// Records applied by resource manager, indexed by [`Rmgr`]'s number; an extension's are not counted.
@@ -99,7 +101,7 @@ impl PageBuilder<'_> {
         // Steps below a complete chain are not needed; upper ones apply on top of lower ones.
         let mut chains = Vec::with_capacity(1);
         for step in steps {
-            let (chain, complete) = collect(self.resolver.layers, step)?;
+            let (chain, complete) = collect(self.resolver.layers, step, &mut stats.layers)?;
             chains.push((step.key, chain));
             if complete {
                 break;
@@ -178,7 +180,7 @@ pub(crate) fn rests_on_image(
         return Ok(false);
     };
     for step in &steps {
-        let (chain, complete) = collect(resolver.layers, step)?;
+        let (chain, complete) = collect(resolver.layers, step, &mut 0)?;
         if complete {
             let base = chain.links.last();
             return Ok(base.is_some_and(|link| link.kind == EntryKind::Image));
@@ -202,12 +204,13 @@ fn no_fork(key: PageKey, lsn: Lsn) -> ReadError {
     }
 }
 
-/// Collects the versions of one step. The second value says whether the last one stands alone.
-fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), StoreError> {
+/// Collects the versions of one step. The second value says whether the last one stands alone. `files` counts the
+/// layer files that were looked into.
+fn collect(layers: &LayerSet, step: &Step, files: &mut u32) -> Result<(Chain, bool), StoreError> {
     let mut chain = Chain::default();
     let mut complete = false;
     let key = crate::key::Key::page(step.key);
-    layers.visit(&key, step.above, step.upto, &mut |found| {
+    *files += layers.visit(&key, step.above, step.upto, &mut |found| {
         let body = match found.body {
             FoundBody::Record { start, ancestors } => LinkBody::Wal { start, ancestors },
             FoundBody::Bytes(bytes) => {
@@ -231,6 +234,12 @@ fn collect(layers: &LayerSet, step: &Step) -> Result<(Chain, bool), StoreError> 
             ControlFlow::Continue(())
         }
     })?;
+    if let Some(lost) = &step.doubt {
+        let base = chain.links.last().filter(|_| complete);
+        if base.is_none_or(|base| base.lsn <= lost.upto) {
+            return Err(lost.error());
+        }
+    }
     Ok((chain, complete))
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use slog::Logger;
 use walrecord::{DecoderOptions, Lsn, RedoRules, TimelineId};
@@ -14,6 +14,7 @@ use super::layers::{Frozen, LayerSet, MemoryLayer};
 use super::pins::Pins;
 use super::progress::Tracker;
 use super::read::RulesHistory;
+use super::read_counts::ReadCounters;
 use super::resolve::Resolver;
 use crate::block_cache::BlockCache;
 use crate::config::StoreConfig;
@@ -60,6 +61,10 @@ pub(crate) struct Shared {
     pub(crate) pins: Arc<Pins>,
     /// Where other timelines branch from this one.
     branches: Mutex<BTreeMap<TimelineId, Lsn>>,
+    /// What reads of pages took.
+    pub(crate) read_counters: ReadCounters,
+    /// See [`Shared::history_held`].
+    history_held: OnceLock<Arc<StoreError>>,
     /// See [`Shared::import_stop`].
     import_stop: AtomicU64,
     /// Held by whoever compacts or collects garbage: one at a time.
@@ -99,6 +104,8 @@ impl Shared {
             layer_changes: AtomicU64::new(0),
             pins: Arc::default(),
             branches: Mutex::new(parts.branches),
+            read_counters: ReadCounters::default(),
+            history_held: OnceLock::new(),
             import_stop: AtomicU64::new(parts.import_stop.get()),
             compacting: Mutex::new(()),
             is_complete: AtomicBool::new(false),
@@ -162,6 +169,16 @@ impl Shared {
         points.sort_unstable();
         points.dedup();
         points
+    }
+
+    /// Why no version may be given up: something cannot be read that may tell of an LSN to be kept.
+    pub(crate) fn history_held(&self) -> Option<&Arc<StoreError>> {
+        self.history_held.get()
+    }
+
+    /// From now on no version is given up.
+    pub(crate) fn hold_history(&self, reason: Arc<StoreError>) {
+        self.history_held.get_or_init(|| reason);
     }
 
     pub(crate) fn rules(&self) -> Arc<RulesHistory> {

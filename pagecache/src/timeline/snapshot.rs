@@ -102,6 +102,7 @@ impl Snapshot {
             import_stop: self.shared.import_stop(),
         };
         let (mut page, stats) = builder.page(key, self.lsn)?;
+        self.shared.read_counters.add(&stats);
         if let PageKey::Block(tag) = key {
             if self.shared.checksums {
                 walredo::set_checksum(&mut page, tag.block);
@@ -159,6 +160,7 @@ impl Snapshot {
     /// # Errors
     /// If the store fails.
     pub fn forks(&self) -> Result<Vec<ForkSize>, ReadError> {
+        self.shared.directories.check_all(self.lsn)?;
         let mut directories: BTreeSet<(Oid, Oid)> = self
             .shared
             .directories

@@ -8,6 +8,7 @@
 
 mod faults;
 mod history;
+mod isolation;
 mod model;
 mod times;
 mod verify;

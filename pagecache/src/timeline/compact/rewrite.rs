@@ -155,7 +155,7 @@ impl<'a> Rewriter<'a> {
     }
 
     /// The page at `lsn`, to be stored whole; none if that cannot be: below an import's stop position, where
-    /// pages are fuzzy, or if redo refuses it.
+    /// pages are fuzzy, or if redo refuses it, or if what it rests on is damaged.
     fn image(&self, page: PageKey, lsn: Lsn) -> Result<Option<Page>, StoreError> {
         if lsn < self.import_stop {
             return Ok(None);
@@ -163,7 +163,7 @@ impl<'a> Rewriter<'a> {
         let snapshot = Snapshot::over(self.shared, Arc::clone(&self.layers), lsn);
         match snapshot.page(page) {
             Ok((image, _)) => Ok(Some(image)),
-            Err(ReadError::Store(error)) => Err(*error),
+            Err(ReadError::Store(error)) if !error.is_damage() => Err(*error),
             // Changes that say so when the page is read.
             Err(_) => Ok(None),
         }
