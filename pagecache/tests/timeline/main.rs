@@ -9,6 +9,7 @@
 mod faults;
 mod history;
 mod isolation;
+mod kill;
 mod model;
 mod times;
 mod verify;
