@@ -1,7 +1,8 @@
 //! Errors of the store, grouped by what the caller does next.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use walrecord::{Lsn, PageKey, PgTimelineId, RelFileLocator, TimelineId};
 
@@ -25,8 +26,13 @@ pub enum StoreError {
         source: io::Error,
     },
     /// A layer file is damaged or cannot be read or written.
-    #[error(transparent)]
-    Layer(#[from] LayerError),
+    #[error("{}: {source}", .path.display())]
+    Layer {
+        /// The file, relative to the store's root.
+        path: PathBuf,
+        /// What is wrong, and where in it.
+        source: Box<LayerError>,
+    },
     /// A manifest is damaged or cannot be read or written.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -178,6 +184,41 @@ pub enum StoreError {
         /// The stop position.
         stop: Lsn,
     },
+    /// Which databases were made, copied and dropped is not known of a stretch of history, because a layer is
+    /// damaged that may tell: what lies in them may be void, or another's.
+    #[error("databases made and dropped from {from} to {upto} are not known: {source}")]
+    DirectoriesLost {
+        /// The smallest LSN in the damaged layer.
+        from: Lsn,
+        /// The largest.
+        upto: Lsn,
+        /// The damage.
+        source: Arc<StoreError>,
+    },
+    /// A timeline that could not be opened. Its files are as they were found.
+    #[error("timeline {timeline} is refused: {reason}")]
+    Refused {
+        /// Its name, or its id if that is not known.
+        timeline: String,
+        /// Why.
+        reason: Arc<StoreError>,
+    },
+    /// No name can be given, because a timeline may have it whose manifest cannot be read.
+    #[error("timeline {timeline} cannot be read and may be named {name:?}: {reason}")]
+    NameUncertain {
+        /// The name that was to be given.
+        name: String,
+        /// The timeline that cannot be read.
+        timeline: TimelineId,
+        /// Why it cannot.
+        reason: Arc<StoreError>,
+    },
+    /// Nothing may be given up, because a timeline may rest on it that cannot be asked.
+    #[error("history is kept whole: {reason}")]
+    HistoryHeld {
+        /// What stands in the way.
+        reason: Arc<StoreError>,
+    },
     /// No such timeline.
     #[error("there is no timeline {0:?}")]
     NoTimeline(String),
@@ -233,7 +274,7 @@ pub enum StoreError {
     Stopping,
     /// Another failure of the timeline stands in the way.
     #[error("{0}")]
-    Failed(std::sync::Arc<StoreError>),
+    Failed(Arc<StoreError>),
 }
 
 /// What a switch at another place than our end tells.
@@ -246,6 +287,31 @@ fn switch_means(at: Lsn, end: Lsn) -> &'static str {
 }
 
 impl StoreError {
+    /// Damage of the layer file at `path`.
+    pub(crate) fn layer(path: &Path, source: LayerError) -> StoreError {
+        StoreError::Layer {
+            path: path.to_owned(),
+            source: Box::new(source),
+        }
+    }
+
+    /// Whether something that was stored is damaged or gone. Trying again does not help; whoever can do without
+    /// it goes on. (An error of the system is none: it may pass.)
+    pub fn is_damage(&self) -> bool {
+        match self {
+            StoreError::Layer { source, .. } => !matches!(**source, LayerError::Io { .. }),
+            StoreError::Meta { .. } | StoreError::DirectoriesLost { .. } => true,
+            StoreError::Read(error) => match &**error {
+                ReadError::Store(error) => error.is_damage(),
+                _ => false,
+            },
+            StoreError::Failed(cause) | StoreError::Refused { reason: cause, .. } => {
+                cause.is_damage()
+            }
+            _ => false,
+        }
+    }
+
     /// For `map_err`: names what was tried on which file.
     pub(crate) fn io(
         action: &'static str,

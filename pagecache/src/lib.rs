@@ -67,18 +67,19 @@ pub use layer::{
 };
 pub use manifest::{
     Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,
-    FIRST_CLONE_TIMELINE, HistoryEntry, LayerRecord, LeaseRecord, MAX_LEASES, Manifest,
-    ManifestDamage, ManifestError, ManifestFile, ManifestFormat, Rewrite, RulesRecord, Settings,
-    TenantManifest, TenantPaths, TimelinePaths, list_tenants, list_timelines, remove_strays,
+    FIRST_CLONE_TIMELINE, FoundTenant, FoundTimeline, HistoryEntry, Inventory, LayerRecord,
+    LeaseRecord, MAX_LEASES, Manifest, ManifestDamage, ManifestError, ManifestFile, ManifestFormat,
+    Rewrite, RulesRecord, Settings, TenantManifest, TenantPaths, TimelinePaths, list_tenants,
+    list_timelines, take_inventory,
 };
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
-pub use store::Store;
+pub use store::{Refused, Store};
 pub use timeline::{
     CompactionReport, CutoffHolder, EndedTransaction, Finding, ForkSize, GcReport, HeldPoint,
-    ImportParams, ImportWriter, Lease, LeaseError, MAX_LEASE_TIME, NewBranch, PageVersion,
-    PageVersionKind, PointHolder, Progress, ReadStats, Snapshot, TimeError, TimeTarget, Timeline,
-    TimelineInfo, TimelineSizes, Verified, VerifyStage, VerifyWatch, VersionOrigin, WaitError,
-    Windows,
+    Histogram, ImportParams, ImportWriter, Lease, LeaseError, MAX_LEASE_TIME, NewBranch,
+    PageVersion, PageVersionKind, PointHolder, Progress, ReadCounts, ReadStats, Snapshot,
+    TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage,
+    VerifyWatch, VersionOrigin, WaitError, Windows,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -3,38 +3,56 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slog::{Logger, info};
-use walrecord::{Lsn, TenantId, TimelineId};
+use slog::{Logger, error, info};
+use walrecord::{TenantId, TimelineId};
 
 use crate::block_cache::BlockCache;
 use crate::clock::{Clock, SystemClock};
 use crate::config::StoreConfig;
 use crate::error::StoreError;
 use crate::manifest::{
-    Manifest, ManifestFile, TenantManifest, TenantPaths, TimelinePaths, list_tenants,
-    list_timelines, remove_strays,
+    FoundTenant, Manifest, ManifestFile, TenantManifest, TenantPaths, TimelinePaths, take_inventory,
 };
 use crate::storage::{Storage, StoreLock};
 use crate::timeline;
 use crate::timeline::{
-    ImportParams, ImportWriter, NewBranch, Surroundings, Timeline, remove_timeline,
+    Ancestor, ImportParams, ImportWriter, NewBranch, Relatives, Surroundings, Timeline,
+    remove_timeline,
 };
 
 /// An open store. It holds the directory's lock: one process at a time.
 pub struct Store {
     around: Surroundings,
     timelines: Mutex<BTreeMap<TimelineId, Timeline>>,
+    refused: Vec<Refused>,
     /// Held while a branch is made or a timeline deleted.
     branching: Mutex<()>,
     _lock: StoreLock,
+}
+
+/// A timeline, or a tenant, that could not be opened. Its files are as they were found, its name is not given to
+/// another, and what it rests on keeps its history.
+#[derive(Clone, Debug)]
+pub struct Refused {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The timeline; none if it is the tenant itself, and with it all of its timelines.
+    pub timeline: Option<TimelineId>,
+    /// The timeline's name, if that can be told.
+    pub name: Option<String>,
+    /// Why.
+    pub reason: Arc<StoreError>,
 }
 
 impl Store {
     /// Opens the store in `storage`, or begins one there. Half-finished imports are removed. Timelines
     /// are open when this returns; indexing of their last WAL goes on in the background.
     ///
+    /// What is damaged does not stand in the way of the rest: a damaged layer file fails the reads that need it,
+    /// and a timeline whose manifest or WAL is damaged is [refused](Store::refused).
+    ///
     /// # Errors
-    /// If another process has it open, or if something in it is damaged.
+    /// If another process has it open, or the disk does not tell what is there.
     pub fn open(
         storage: Arc<dyn Storage>,
         config: StoreConfig,
@@ -62,16 +80,25 @@ impl Store {
             log,
             tenants: Arc::default(),
         };
-        for path in remove_strays(&*around.storage)? {
+        let inventory = take_inventory(&*around.storage)?;
+        for path in inventory.removed {
             info!(around.log, "removed what a crash left behind"; "path" => %path.display());
         }
-        let mut timelines = BTreeMap::new();
-        for tenant in list_tenants(&*around.storage)? {
-            open_tenant(&around, tenant, &mut timelines)?;
+        let mut opening = Opening {
+            around: &around,
+            timelines: BTreeMap::new(),
+            refused: Vec::new(),
+        };
+        for tenant in inventory.tenants {
+            opening.tenant(tenant);
         }
+        let Opening {
+            timelines, refused, ..
+        } = opening;
         Ok(Store {
             around,
             timelines: Mutex::new(timelines),
+            refused,
             branching: Mutex::new(()),
             _lock: lock,
         })
@@ -88,10 +115,15 @@ impl Store {
         self.lock().values().cloned().collect()
     }
 
+    /// What could not be opened, in order of tenants.
+    pub fn refused(&self) -> &[Refused] {
+        &self.refused
+    }
+
     /// The timeline with this name or id (32 hexadecimal digits), of the tenant if one is given.
     ///
     /// # Errors
-    /// If there is none, or more than one tenant has that name.
+    /// If there is none, if more than one tenant has that name, or if it was refused.
     pub fn timeline(&self, tenant: Option<TenantId>, name: &str) -> Result<Timeline, StoreError> {
         let id: Option<TimelineId> = name.parse().ok();
         let mut found = self.timelines().into_iter().filter(|timeline| {
@@ -99,10 +131,19 @@ impl Store {
             let named = info.name == name || Some(info.timeline) == id;
             named && tenant.is_none_or(|tenant| tenant == info.tenant)
         });
-        match (found.next(), found.next()) {
-            (Some(timeline), None) => Ok(timeline),
-            (None, _) => Err(StoreError::NoTimeline(name.to_owned())),
-            (Some(_), Some(_)) => Err(StoreError::AmbiguousTimeline(name.to_owned())),
+        let mut refused = self.refused.iter().filter(|refused| {
+            let named = refused.name.as_deref() == Some(name);
+            let meant = named || (id.is_some() && refused.timeline == id);
+            meant && tenant.is_none_or(|tenant| tenant == refused.tenant)
+        });
+        match (found.next(), refused.next()) {
+            (Some(timeline), None) if found.next().is_none() => Ok(timeline),
+            (None, Some(only)) if refused.next().is_none() => Err(StoreError::Refused {
+                timeline: name.to_owned(),
+                reason: Arc::clone(&only.reason),
+            }),
+            (None, None) => Err(StoreError::NoTimeline(name.to_owned())),
+            _ => Err(StoreError::AmbiguousTimeline(name.to_owned())),
         }
     }
 
@@ -121,6 +162,23 @@ impl Store {
             if info.tenant == tenant && info.name == name {
                 return Err(StoreError::TimelineExists(name.to_owned()));
             }
+        }
+        for refused in self.refused.iter().filter(|it| it.tenant == tenant) {
+            let reason = Arc::clone(&refused.reason);
+            let name = name.to_owned();
+            return Err(match (refused.timeline, &refused.name) {
+                (None, _) => StoreError::Refused {
+                    timeline: name,
+                    reason,
+                },
+                (Some(_), Some(taken)) if *taken == name => StoreError::TimelineExists(name),
+                (Some(_), Some(_)) => continue,
+                (Some(timeline), None) => StoreError::NameUncertain {
+                    name,
+                    timeline,
+                    reason,
+                },
+            });
         }
         Ok(())
     }
@@ -145,7 +203,7 @@ impl Store {
     /// Removes a timeline and all that only it has. Reads of it that have begun may fail.
     ///
     /// # Errors
-    /// If others branch from it, or the disk refuses; in that case it is gone from view, and what is left of it
+    /// If others branch from it or may, or the disk refuses; in that case it is gone from view, and what is left of it
     /// goes at the next start, unless its manifest could not be removed.
     pub fn delete(&self, timeline: &Timeline) -> Result<(), StoreError> {
         let _one = self
@@ -160,6 +218,7 @@ impl Store {
                 branches,
             });
         }
+        timeline.check_history_free()?;
         self.lock().remove(&info.timeline);
         timeline.close();
         let paths = TimelinePaths::new(info.tenant, info.timeline);
@@ -203,51 +262,127 @@ impl Store {
     }
 }
 
-/// Opens the timelines of a tenant, each after the one that it branches from. A timeline is told of its branches
-/// before its threads start, so that it lets nothing go that they rest on.
-fn open_tenant(
-    around: &Surroundings,
-    tenant: TenantId,
-    timelines: &mut BTreeMap<TimelineId, Timeline>,
-) -> Result<(), StoreError> {
-    let storage = &*around.storage;
-    let mut manifests = Vec::new();
-    let mut branches: BTreeMap<TimelineId, BTreeMap<TimelineId, Lsn>> = BTreeMap::new();
-    for id in list_timelines(storage, tenant)? {
-        let paths = TimelinePaths::new(tenant, id);
-        let manifest = Manifest::read(storage, &paths.manifest())?;
-        if let Some(ancestor) = &manifest.ancestor {
-            let of_ancestor = branches.entry(ancestor.timeline).or_default();
-            of_ancestor.insert(id, ancestor.lsn);
+/// Timelines on their way into a store.
+struct Opening<'a> {
+    around: &'a Surroundings,
+    timelines: BTreeMap<TimelineId, Timeline>,
+    refused: Vec<Refused>,
+}
+
+impl Opening<'_> {
+    /// Opens the timelines of a tenant, each after the one that it branches from. A timeline is told of its branches
+    /// before its threads start, so that it lets nothing go that they rest on.
+    fn tenant(&mut self, found: FoundTenant) {
+        let tenant = found.tenant;
+        if let Some(damage) = found.damage {
+            let reason = Arc::new(StoreError::from(damage));
+            self.refuse(tenant, None, None, &reason);
+            for timeline in found.timelines {
+                self.refuse(tenant, Some(timeline.timeline), timeline.name, &reason);
+            }
+            return;
         }
-        manifests.push(manifest);
+        let mut manifests = Vec::new();
+        let mut unknown = None;
+        for timeline in found.timelines {
+            match timeline.manifest {
+                Ok(manifest) => manifests.push(manifest),
+                Err(damage) => {
+                    let reason = Arc::new(StoreError::from(damage));
+                    self.refuse(tenant, Some(timeline.timeline), timeline.name, &reason);
+                    // It may branch from any of the others.
+                    unknown.get_or_insert(reason);
+                }
+            }
+        }
+        let mut relatives: BTreeMap<TimelineId, Relatives> = BTreeMap::new();
+        for manifest in &manifests {
+            if let Some(ancestor) = &manifest.ancestor {
+                let of_ancestor = relatives.entry(ancestor.timeline).or_default();
+                of_ancestor.branches.insert(manifest.timeline, ancestor.lsn);
+            }
+        }
+        while !manifests.is_empty() {
+            let waits = |manifest: &Manifest| {
+                let ancestor = manifest.ancestor.map(|ancestor| ancestor.timeline);
+                manifests.iter().any(|it| Some(it.timeline) == ancestor)
+            };
+            // If all wait, they do so for one another, and none has an ancestor.
+            let next = manifests.iter().position(|manifest| !waits(manifest));
+            let manifest = manifests.swap_remove(next.unwrap_or(0));
+            let mut relatives = relatives.remove(&manifest.timeline).unwrap_or_default();
+            relatives.unknown.clone_from(&unknown);
+            self.timeline(manifest, relatives);
+        }
     }
-    while !manifests.is_empty() {
-        let is_next = |manifest: &Manifest| {
-            let ancestor = manifest.ancestor.as_ref();
-            ancestor.is_none_or(|ancestor| timelines.contains_key(&ancestor.timeline))
-        };
-        let Some(next) = manifests.iter().position(is_next) else {
-            let lost = &manifests[0];
-            let ancestor = lost.ancestor.map_or(lost.timeline, |it| it.timeline);
-            return Err(StoreError::NoAncestor {
-                timeline: lost.timeline,
+
+    fn timeline(&mut self, manifest: Manifest, relatives: Relatives) {
+        let (tenant, id, name) = (manifest.tenant, manifest.timeline, manifest.name.clone());
+        let opened = self.ancestor(&manifest).and_then(|ancestor| {
+            let relatives = Relatives {
                 ancestor,
-            });
-        };
-        let manifest = manifests.swap_remove(next);
-        let id = manifest.timeline;
-        let ancestor = manifest.ancestor.and_then(|ancestor| {
-            let timeline = timelines.get(&ancestor.timeline)?;
-            Some(timeline.as_ancestor(ancestor.lsn))
+                ..relatives
+            };
+            timeline::open(self.around.clone(), manifest, relatives)
         });
-        let branches = branches.remove(&id).unwrap_or_default();
-        timelines.insert(
-            id,
-            timeline::open(around.clone(), manifest, ancestor, branches)?,
-        );
+        match opened {
+            Ok(timeline) => {
+                self.timelines.insert(id, timeline);
+            }
+            Err(reason) => self.refuse(tenant, Some(id), Some(name), &Arc::new(reason)),
+        }
     }
-    Ok(())
+
+    fn ancestor(&self, manifest: &Manifest) -> Result<Option<Ancestor>, StoreError> {
+        let Some(ancestor) = manifest.ancestor else {
+            return Ok(None);
+        };
+        if let Some(timeline) = self.timelines.get(&ancestor.timeline) {
+            return Ok(Some(timeline.as_ancestor(ancestor.lsn)));
+        }
+        let mut refused = self.refused.iter();
+        Err(
+            match refused.find(|it| it.timeline == Some(ancestor.timeline)) {
+                Some(refused) => StoreError::Refused {
+                    timeline: refused.label(),
+                    reason: Arc::clone(&refused.reason),
+                },
+                None => StoreError::NoAncestor {
+                    timeline: manifest.timeline,
+                    ancestor: ancestor.timeline,
+                },
+            },
+        )
+    }
+
+    fn refuse(
+        &mut self,
+        tenant: TenantId,
+        timeline: Option<TimelineId>,
+        name: Option<String>,
+        reason: &Arc<StoreError>,
+    ) {
+        let refused = Refused {
+            tenant,
+            timeline,
+            name,
+            reason: Arc::clone(reason),
+        };
+        error!(self.around.log, "refused; its files are left as they are"; "timeline" => refused.label(),
+            "tenant" => %tenant, "error" => %reason);
+        self.refused.push(refused);
+    }
+}
+
+impl Refused {
+    /// The name, or what is known instead.
+    fn label(&self) -> String {
+        match (&self.name, self.timeline) {
+            (Some(name), _) => name.clone(),
+            (None, Some(timeline)) => timeline.to_string(),
+            (None, None) => format!("of tenant {}", self.tenant),
+        }
+    }
 }
 
 impl Drop for Store {

@@ -58,10 +58,10 @@ impl WalSink for TimelineSink {
             .min(progress.written);
         Held {
             valid_end,
-            // What is damaged has to come again, even if it was acknowledged.
+            // What is damaged of it has to come again, even if it was acknowledged.
             file_end: match self.timeline.failure() {
-                Some(_) => valid_end,
-                None => progress.written,
+                Some(failure) if !failure.is_damage() => valid_end,
+                _ => progress.written,
             },
         }
     }

@@ -145,9 +145,12 @@ pub fn period(length: Duration) -> String {
 
 fn refusal(error: StoreError) -> SourceError {
     match error {
-        StoreError::Read(_) | StoreError::Layer(_) | StoreError::BadRecord { .. } => {
+        StoreError::Read(_) | StoreError::Layer { .. } | StoreError::BadRecord { .. } => {
             read_error(ReadError::from(error))
         }
+        StoreError::Refused { .. }
+        | StoreError::NameUncertain { .. }
+        | StoreError::HistoryHeld { .. } => SourceError::new(ErrorKind::Corrupt, error),
         StoreError::TimelineExists(_)
         | StoreError::HasBranches { .. }
         | StoreError::Manifest(_) => SourceError::new(ErrorKind::Invalid, error),

@@ -49,7 +49,7 @@ pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
         Some(primary) => Some(attach(args, &store, primary, &slot, &receiver, stop, log)?),
         None => None,
     };
-    if store.timelines().is_empty() {
+    if store.timelines().is_empty() && store.refused().is_empty() {
         bail!(
             "{} holds no timeline, and no primary is given: use --primary, or `pageserver import`",
             args.data_dir.display()
@@ -123,6 +123,18 @@ fn attach(
         .timelines()
         .into_iter()
         .find(|timeline| timeline.info().name == args.timeline);
+    let mut refused = store.refused().iter();
+    if known.is_none()
+        && let Some(refused) =
+            refused.find(|it| it.name.as_ref().is_none_or(|name| *name == args.timeline))
+    {
+        // An import would take the name, and the slot.
+        bail!(
+            "timeline {:?} is not imported anew, because it may be the one that is refused: {}",
+            args.timeline,
+            refused.reason
+        );
+    }
     let timeline = match known {
         Some(timeline) => {
             if args.peer == PeerKind::Postgres {

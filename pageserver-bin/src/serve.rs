@@ -185,9 +185,11 @@ impl TimelineSource for OpenTimeline {
     }
 }
 
-fn store_error(error: StoreError) -> SourceError {
+/// A timeline that is not given as the page service tells it.
+pub fn store_error(error: StoreError) -> SourceError {
     let kind = match &error {
         StoreError::NoTimeline(_) => ErrorKind::NotFound,
+        StoreError::Refused { .. } => ErrorKind::Corrupt,
         StoreError::AmbiguousTimeline(_) => ErrorKind::Invalid,
         _ => ErrorKind::Internal,
     };
@@ -207,9 +209,8 @@ pub fn kind_of(error: &ReadError) -> ErrorKind {
             ErrorKind::Corrupt
         }
         ReadError::Store(error) => match **error {
-            StoreError::Layer(_) | StoreError::BadRecord { .. } | StoreError::Meta { .. } => {
-                ErrorKind::Corrupt
-            }
+            StoreError::BadRecord { .. } => ErrorKind::Corrupt,
+            _ if error.is_damage() => ErrorKind::Corrupt,
             StoreError::Stopping => ErrorKind::ShuttingDown,
             _ => ErrorKind::Internal,
         },

@@ -6,11 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pagecache::{Store, Timeline};
+use pagecache::{Histogram, ReadCounts, Refused, Store, Timeline};
 use pageservice::http::{
     BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, GcDone,
     HistoryRequest, HistorySource, LeaseDone, LeaseRequest, LsnOfTime, MaintenanceSource,
-    PageHistory, ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeOfLsn,
+    PageHistory, ReadState, ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeOfLsn,
     TimelineStatus, VerifyDone,
 };
 use pageservice::{ErrorKind, SourceError};
@@ -22,7 +22,7 @@ use crate::checkout::{CheckoutJob, checkout};
 use crate::maintain;
 use crate::moment::Moment;
 use crate::past;
-use crate::serve::find;
+use crate::serve::{find, store_error};
 
 /// Shows a store and the receiver that feeds one of its timelines.
 pub struct StoreStatus {
@@ -55,8 +55,7 @@ impl StoreStatus {
     }
 
     fn find(&self, tenant: &str, timeline: &str) -> Result<Timeline, SourceError> {
-        find(&self.store, tenant, timeline)
-            .map_err(|error| SourceError::new(ErrorKind::NotFound, error))
+        find(&self.store, tenant, timeline).map_err(store_error)
     }
 
     fn describe(&self, timeline: &Timeline) -> TimelineStatus {
@@ -86,8 +85,17 @@ impl StoreStatus {
             wal_bytes: sizes.wal_bytes,
             receiver: (self.followed.as_ref() == Some(&info.name)).then(|| self.receiver_state()),
             failure: timeline.failure().map(|failure| failure.to_string()),
+            refused: None,
+            damage: timeline.damage().iter().map(ToString::to_string).collect(),
+            reads: reads(&timeline.read_counts()),
             name: info.name,
         }
+    }
+
+    /// The timelines that could not be opened.
+    fn refused(&self) -> Vec<TimelineStatus> {
+        let refused = self.store.refused().iter();
+        refused.filter_map(refused_status).collect()
     }
 
     fn receiver_state(&self) -> ReceiverState {
@@ -115,15 +123,19 @@ impl StatusSource for StoreStatus {
 
     fn tenants(&self) -> Vec<TenantStatus> {
         let mut tenants: Vec<TenantStatus> = Vec::new();
-        let mut infos: Vec<_> = self.store.timelines().iter().map(Timeline::info).collect();
-        infos.sort_by(|a, b| (a.tenant, &a.name).cmp(&(b.tenant, &b.name)));
-        for info in infos {
-            let id = info.tenant.to_string();
+        let infos = self.store.timelines();
+        let infos = infos.iter().map(Timeline::info);
+        let mut names: Vec<(String, String)> = infos
+            .map(|info| (info.tenant.to_string(), info.name))
+            .chain(self.refused().into_iter().map(|it| (it.tenant_id, it.name)))
+            .collect();
+        names.sort();
+        for (id, name) in names {
             match tenants.last_mut() {
-                Some(last) if last.id == id => last.timelines.push(info.name),
+                Some(last) if last.id == id => last.timelines.push(name),
                 _ => tenants.push(TenantStatus {
                     id,
-                    timelines: vec![info.name],
+                    timelines: vec![name],
                 }),
             }
         }
@@ -136,6 +148,7 @@ impl StatusSource for StoreStatus {
             .timelines()
             .iter()
             .map(|timeline| self.describe(timeline))
+            .chain(self.refused())
             .filter(|status| status.tenant_id == tenant || status.name == tenant)
             .collect();
         if found.is_empty() {
@@ -179,6 +192,8 @@ impl StatusSource for StoreStatus {
     }
 
     fn metrics(&self, out: &mut String) {
+        let refused = self.store.refused().len();
+        let _ = writeln!(out, "zenith_timelines_refused {refused}");
         for timeline in self.store.timelines() {
             let status = self.describe(&timeline);
             let labels = format!(
@@ -197,11 +212,69 @@ impl StatusSource for StoreStatus {
                 ("wal_bytes", status.wal_bytes),
                 ("receiver_lag_bytes", lag),
                 ("leases", status.leases.len() as u64),
+                ("damaged_layers", status.damage.len() as u64),
             ] {
                 let _ = writeln!(out, "zenith_timeline_{name}{{{labels}}} {value}");
             }
+            let counts = timeline.read_counts();
+            write_histogram(out, "read_layers", &labels, &counts.layers);
+            write_histogram(out, "read_records", &labels, &counts.records);
         }
     }
+}
+
+/// How a timeline that could not be opened is listed: by what can be told of it.
+pub fn refused_status(refused: &Refused) -> Option<TimelineStatus> {
+    let id = refused.timeline?.to_string();
+    Some(TimelineStatus {
+        tenant_id: refused.tenant.to_string(),
+        name: refused.name.clone().unwrap_or_else(|| id.clone()),
+        timeline_id: id,
+        refused: Some(refused.reason.to_string()),
+        pg_version: 0,
+        system_identifier: String::new(),
+        pg_timeline: 0,
+        ancestor_timeline_id: None,
+        ancestor_lsn: None,
+        oldest_lsn: Lsn::INVALID,
+        history_bytes: None,
+        history_seconds: None,
+        leases: Vec::new(),
+        last_record_lsn: Lsn::INVALID,
+        flush_lsn: Lsn::INVALID,
+        disk_consistent_lsn: Lsn::INVALID,
+        remote_consistent_lsn: None,
+        layers: 0,
+        layer_bytes: 0,
+        wal_bytes: 0,
+        receiver: None,
+        failure: None,
+        damage: Vec::new(),
+        reads: ReadState::default(),
+    })
+}
+
+fn reads(counts: &ReadCounts) -> ReadState {
+    ReadState {
+        pages: counts.layers.count(),
+        layers_p50: counts.layers.quantile(0.5),
+        layers_p99: counts.layers.quantile(0.99),
+        records_p50: counts.records.quantile(0.5),
+        records_p99: counts.records.quantile(0.99),
+    }
+}
+
+fn write_histogram(out: &mut String, name: &str, labels: &str, histogram: &Histogram) {
+    let name = format!("zenith_timeline_{name}");
+    let _ = writeln!(out, "# TYPE {name} histogram");
+    let mut total = 0;
+    for (bound, count) in histogram.buckets() {
+        total += count;
+        let bound = bound.map_or("+Inf".to_owned(), |bound| bound.to_string());
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {total}");
+    }
+    let _ = writeln!(out, "{name}_sum{{{labels}}} {}", histogram.sum());
+    let _ = writeln!(out, "{name}_count{{{labels}}} {total}");
 }
 
 impl HistorySource for StoreStatus {

@@ -56,6 +56,9 @@ fn main_timeline() -> TimelineStatus {
             last_error: None,
         }),
         failure: None,
+        refused: None,
+        damage: Vec::new(),
+        reads: Default::default(),
     }
 }
 

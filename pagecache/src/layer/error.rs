@@ -23,6 +23,12 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
+    /// The file is not there.
+    #[error("layer {layer} is missing")]
+    Missing {
+        /// The layer.
+        layer: LayerId,
+    },
     /// The bytes are wrong, and will be the next time.
     #[error("layer {layer} is damaged at {offset}: {damage}")]
     Damaged {
@@ -33,6 +39,16 @@ pub enum LayerError {
         /// What is wrong.
         damage: Damage,
     },
+}
+
+impl LayerError {
+    /// Where in the file; none if there is none.
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            LayerError::Io { offset, .. } | LayerError::Damaged { offset, .. } => Some(*offset),
+            LayerError::Missing { .. } => None,
+        }
+    }
 }
 
 /// What is wrong with a structure in a layer file.

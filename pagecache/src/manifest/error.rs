@@ -22,7 +22,7 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// The file is no manifest that can be used.
-    #[error("{} is damaged", .path.display())]
+    #[error("{} is damaged: {damage}", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -43,22 +43,6 @@ pub enum ManifestError {
     TenantManifestMissing {
         /// The file.
         path: PathBuf,
-    },
-    /// A layer file that the manifest names is missing.
-    #[error("layer file {} is missing", .path.display())]
-    LayerMissing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A layer file has another size than the manifest says.
-    #[error("layer file {} has {found} bytes, the manifest says {expected}", .path.display())]
-    LayerSize {
-        /// The file.
-        path: PathBuf,
-        /// Bytes by the manifest.
-        expected: u64,
-        /// Bytes of the file.
-        found: u64,
     },
 }
 

@@ -6,8 +6,8 @@
 mod envelope;
 mod error;
 mod file;
+mod inventory;
 mod paths;
-mod strays;
 mod tenant;
 #[cfg(test)]
 mod tests;
@@ -17,8 +17,10 @@ mod timeline;
 pub use envelope::ManifestFormat;
 pub use error::{Contradiction, ManifestDamage, ManifestError};
 pub use file::ManifestFile;
+pub use inventory::{
+    FoundTenant, FoundTimeline, Inventory, list_tenants, list_timelines, take_inventory,
+};
 pub use paths::{TenantPaths, TimelinePaths};
-pub use strays::{list_tenants, list_timelines, remove_strays};
 pub use tenant::{
     CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, FIRST_CLONE_TIMELINE, TenantManifest,
 };

@@ -409,7 +409,7 @@ fn strays_are_removed_and_nothing_else() {
     touch(&disk, &empty_tenant.dir().join("manifest.tmp"), 1);
     strays.push(empty_tenant.dir());
 
-    let mut removed = remove_strays(&disk).unwrap();
+    let mut removed = take_inventory(&disk).unwrap().removed;
     removed.sort();
     strays.sort();
     assert_eq!(removed, strays);
@@ -421,74 +421,80 @@ fn strays_are_removed_and_nothing_else() {
         Manifest::read(&disk, &paths().manifest()).unwrap(),
         timeline()
     );
-    assert_eq!(
-        remove_strays(&disk).unwrap(),
-        Vec::<std::path::PathBuf>::new()
-    );
+    let inventory = take_inventory(&disk).unwrap();
+    assert!(inventory.removed.is_empty());
+    let [found] = &inventory.tenants[..] else {
+        panic!("{inventory:?}");
+    };
+    assert!(found.tenant == TENANT && found.damage.is_none());
+    assert_eq!(found.timelines[0].manifest.as_ref().unwrap(), &timeline());
 }
 
 #[test]
 fn an_empty_store_has_no_strays() {
-    assert!(remove_strays(&SimulatedDisk::new()).unwrap().is_empty());
+    let inventory = take_inventory(&SimulatedDisk::new()).unwrap();
+    assert!(inventory.removed.is_empty() && inventory.tenants.is_empty());
 }
 
-#[test]
-fn a_layer_that_is_missing_or_of_another_size_is_an_error_and_nothing_is_removed() {
-    let disk = store();
+/// What is found of the tenant, with a stray layer beside those of the timeline; nothing of it may be removed.
+fn found_damaged(disk: &SimulatedDisk) -> FoundTenant {
     let stray = paths().layer(LayerId::new(2));
-    touch(&disk, &stray, 1);
-    let path = paths().layer(LayerId::new(1));
-    disk.open(&path, crate::storage::Access::ReadWrite)
-        .unwrap()
-        .set_len(4095)
-        .unwrap();
-    assert!(matches!(
-        remove_strays(&disk),
-        Err(ManifestError::LayerSize {
-            expected: 4096,
-            found: 4095,
-            ..
-        })
-    ));
-    disk.remove_file(&path).unwrap();
-    assert!(
-        matches!(remove_strays(&disk), Err(ManifestError::LayerMissing { path: p }) if p == path)
-    );
+    touch(disk, &stray, 1);
+    let mut inventory = take_inventory(disk).unwrap();
+    assert!(inventory.removed.is_empty(), "{:?}", inventory.removed);
     assert!(disk.exists(&stray).unwrap());
-}
-
-#[test]
-fn a_damaged_manifest_is_an_error_and_nothing_is_removed() {
-    let disk = store();
-    disk.flip_bit(&paths().manifest(), 100, 0).unwrap();
-    assert!(matches!(
-        remove_strays(&disk),
-        Err(ManifestError::Damaged { path, damage: ManifestDamage::PayloadChecksum { .. } })
-            if path == paths().manifest()
-    ));
     assert!(disk.exists(&paths().layer(LayerId::new(1))).unwrap());
+    inventory.tenants.remove(0)
 }
 
 #[test]
-fn a_lost_tenant_manifest_does_not_cost_the_timelines() {
+fn of_a_timeline_with_a_damaged_manifest_nothing_is_removed_and_its_name_is_told() {
     let disk = store();
-    disk.remove_file(&TenantPaths::new(TENANT).manifest())
-        .unwrap();
+    // In the tenant's id, the name stands behind it.
+    disk.flip_bit(&paths().manifest(), 40, 0).unwrap();
+    let found = found_damaged(&disk);
+    assert!(found.damage.is_none());
+    let [timeline] = &found.timelines[..] else {
+        panic!("{found:?}");
+    };
+    assert_eq!(
+        (timeline.timeline, timeline.name.as_deref()),
+        (TIMELINE, Some("main"))
+    );
     assert!(matches!(
-        remove_strays(&disk),
-        Err(ManifestError::TenantManifestMissing { .. })
+        &timeline.manifest,
+        Err(ManifestError::Damaged { path, damage: ManifestDamage::PayloadChecksum { .. } })
+            if *path == paths().manifest()
     ));
-    assert!(disk.exists(&paths().manifest()).unwrap());
 }
 
 #[test]
-fn a_manifest_in_another_place_is_refused() {
+fn a_lost_or_damaged_tenant_manifest_does_not_cost_the_timelines() {
+    let path = TenantPaths::new(TENANT).manifest();
+    let lost = store();
+    lost.remove_file(&path).unwrap();
+    let damaged = store();
+    damaged.flip_bit(&path, 40, 0).unwrap();
+    for disk in [lost, damaged] {
+        let found = found_damaged(&disk);
+        assert!(matches!(
+            found.damage,
+            Some(ManifestError::TenantManifestMissing { .. } | ManifestError::Damaged { .. })
+        ));
+        assert_eq!(found.timelines[0].name.as_deref(), Some("main"));
+    }
+}
+
+#[test]
+fn a_manifest_in_another_place_is_refused_there() {
     let disk = store();
     let other = TimelinePaths::new(TENANT, TimelineId::from_bytes([1; 16]));
     disk.rename(&paths().dir(), &other.dir()).unwrap();
-    assert!(
-        matches!(remove_strays(&disk), Err(ManifestError::Misplaced { path, .. }) if path == other.manifest())
-    );
+    let found = take_inventory(&disk).unwrap().tenants.remove(0);
+    assert!(matches!(
+        &found.timelines[0].manifest,
+        Err(ManifestError::Misplaced { path, .. }) if *path == other.manifest()
+    ));
 }
 
 #[test]

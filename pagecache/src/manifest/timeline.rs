@@ -295,6 +295,17 @@ fn is_name(name: &str) -> bool {
     (1..=NAME_LIMIT).contains(&name.len()) && name.bytes().all(plain)
 }
 
+/// The name in bytes that are no sound manifest, if one stands where a name would: for whoever has to tell a
+/// person which timeline it is.
+pub(super) fn likely_name(bytes: &[u8]) -> Option<String> {
+    const BEFORE: &[u8] = b"\"name\":\"";
+    let at = bytes.windows(BEFORE.len()).position(|it| it == BEFORE)?;
+    let rest = &bytes[at + BEFORE.len()..];
+    let end = rest.iter().take(NAME_LIMIT + 1).position(|b| *b == b'"')?;
+    let name = std::str::from_utf8(&rest[..end]).ok()?;
+    is_name(name).then(|| name.to_owned())
+}
+
 impl From<LayerText> for LayerRecord {
     fn from(text: LayerText) -> LayerRecord {
         let of_version_1 = match text.kind {

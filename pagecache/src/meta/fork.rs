@@ -17,7 +17,13 @@ pub(crate) struct ForkState {
     /// Barriers by ascending LSN: versions of blocks at or above `from`, with an LSN at or below
     /// `lsn`, are void. Invariant: `from` ascends too (a barrier that covers an older one replaces it).
     barriers: Vec<Barrier>,
+    /// Damage hides what it was when it was last changed: neither size nor barriers are known. Stored, so that they
+    /// do not seem to be what they were before if the damage is mended.
+    is_lost: bool,
 }
+
+/// What stands where others say whether the fork exists.
+const LOST: u8 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Barrier {
@@ -31,7 +37,21 @@ impl ForkState {
         ForkState {
             blocks: Some(blocks),
             barriers: Vec::new(),
+            is_lost: false,
         }
+    }
+
+    /// A fork of which nothing is known.
+    pub(crate) fn lost() -> ForkState {
+        ForkState {
+            is_lost: true,
+            ..ForkState::default()
+        }
+    }
+
+    /// Whether nothing is known of it.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// The LSN at or below which versions of `block` are void; [`Lsn::INVALID`] if none are.
@@ -49,6 +69,11 @@ impl ForkState {
     /// If the fork has too many barriers; it is as it was then.
     pub(crate) fn truncate(&mut self, lsn: Lsn, blocks: BlockNumber) -> Result<bool, MetaError> {
         match self.blocks {
+            None if self.is_lost && blocks == 0 => {
+                self.remove(lsn);
+                self.blocks = Some(0);
+                Ok(true)
+            }
             Some(current) if current > blocks => {
                 self.cut(lsn, blocks)?;
                 self.blocks = Some(blocks);
@@ -62,12 +87,14 @@ impl ForkState {
     pub(crate) fn remove(&mut self, lsn: Lsn) -> bool {
         self.barriers.clear();
         self.barriers.push(Barrier { lsn, from: 0 });
-        self.blocks.take().is_some()
+        let was_lost = std::mem::take(&mut self.is_lost);
+        self.blocks.take().is_some() || was_lost
     }
 
-    /// Extends the fork to at least `blocks` blocks, creating it. Returns whether that changed anything.
+    /// Extends the fork to at least `blocks` blocks, creating it. Returns whether that changed anything. What is not
+    /// known stays so.
     pub(crate) fn extend(&mut self, blocks: BlockNumber) -> bool {
-        let grows = self.blocks.is_none_or(|current| current < blocks);
+        let grows = !self.is_lost && self.blocks.is_none_or(|current| current < blocks);
         if grows {
             self.blocks = Some(blocks);
         }
@@ -86,7 +113,10 @@ impl ForkState {
 
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
-        out.push(u8::from(self.blocks.is_some()));
+        out.push(match self.is_lost {
+            true => LOST,
+            false => u8::from(self.blocks.is_some()),
+        });
         out.extend_from_slice(&self.blocks.unwrap_or(0).to_le_bytes());
         for barrier in &self.barriers {
             out.extend_from_slice(&barrier.lsn.get().to_le_bytes());
@@ -101,6 +131,7 @@ impl ForkState {
         let blocks = match exists {
             0 => None,
             1 => Some(blocks),
+            LOST => return Err(MetaError::Lost),
             found => {
                 return Err(MetaError::Field {
                     field: "fork exists",
@@ -124,7 +155,11 @@ impl ForkState {
             barriers.push(barrier);
         }
         finish(&r)?;
-        Ok(ForkState { blocks, barriers })
+        Ok(ForkState {
+            blocks,
+            barriers,
+            is_lost: false,
+        })
     }
 }
 
@@ -179,6 +214,22 @@ mod tests {
     }
 
     #[test]
+    fn of_a_lost_fork_nothing_is_known_before_it_begins_anew() {
+        let mut fork = ForkState::lost();
+        assert!(!fork.extend(9));
+        assert_eq!(fork.truncate(lsn(100), 5), Ok(false));
+        let mut bytes = Vec::new();
+        fork.encode(&mut bytes);
+        assert_eq!(ForkState::decode(&bytes), Err(MetaError::Lost));
+        let mut cut = fork.clone();
+        assert_eq!(cut.truncate(lsn(200), 0), Ok(true));
+        assert_eq!((cut.blocks, cut.floor(0)), (Some(0), lsn(200)));
+        assert!(fork.remove(lsn(300)));
+        assert_eq!((fork.blocks, fork.floor(7)), (None, lsn(300)));
+        assert!(fork.extend(1) && !fork.is_lost());
+    }
+
+    #[test]
     fn survives_encoding_and_refuses_damage() {
         let mut fork = ForkState::of_size(10);
         fork.truncate(lsn(100), 5).unwrap();
@@ -189,7 +240,7 @@ mod tests {
             let complete = cut == 5;
             assert_eq!(ForkState::decode(&bytes[..cut]).is_ok(), complete);
         }
-        bytes[0] = 2;
+        bytes[0] = 3;
         assert!(matches!(
             ForkState::decode(&bytes),
             Err(MetaError::Field { .. })

@@ -39,6 +39,9 @@ pub enum MetaError {
     /// A fork was truncated too often without becoming shorter than after an earlier truncation.
     #[error("a fork has more truncations in its past than can be kept")]
     TooManyTruncations,
+    /// It says that nothing is known: when it was written, what it rests on was damaged.
+    #[error("what it was is lost: what it rests on was damaged when this was written")]
+    Lost,
     /// A path is not UTF-8.
     #[error("a path is not UTF-8")]
     Path,

@@ -26,9 +26,9 @@ impl Ancestor {
         above: Lsn,
         upto: Lsn,
         visitor: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u32, StoreError> {
         if above >= self.lsn {
-            return Ok(());
+            return Ok(0);
         }
         let layers = self.shared.layers();
         layers.visit(key, above, upto.min(self.lsn), &mut |mut found| {

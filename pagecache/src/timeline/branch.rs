@@ -1,13 +1,12 @@
 //! Making a branch: a manifest, and the WAL around the branch point, whatever the size of what it branches
 //! from.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use slog::info;
 use walrecord::{Lsn, TimelineId};
 
-use super::open::{Surroundings, open};
+use super::open::{Relatives, Surroundings, open};
 use super::shared::Shared;
 use super::timeline_dir::TimelineDir;
 use super::{Ancestor, Timeline};
@@ -98,11 +97,14 @@ fn make(
     )?;
     copy_wal(shared, &around, &manifest, lsn)?;
     manifest.write(&*around.storage, &dir.paths().manifest())?;
-    let ancestor = Ancestor {
-        shared: Arc::clone(shared),
-        lsn,
+    let relatives = Relatives {
+        ancestor: Some(Ancestor {
+            shared: Arc::clone(shared),
+            lsn,
+        }),
+        ..Relatives::default()
     };
-    let timeline = open(around, manifest, Some(ancestor), BTreeMap::new())?;
+    let timeline = open(around, manifest, relatives)?;
     dir.keep = true;
     // The branch's first read after a restart need not wait for our index then.
     shared.request_freeze();

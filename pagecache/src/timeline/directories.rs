@@ -2,11 +2,12 @@
 //! read asks.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use walrecord::{Lsn, Oid};
 
 use super::ancestor::Ancestor;
+use crate::error::StoreError;
 use crate::meta::DirectoryState;
 
 /// A database's directory in one tablespace.
@@ -23,10 +24,54 @@ pub(crate) struct Copied {
     pub(crate) until: Lsn,
 }
 
+/// A stretch of history of which not all states are known.
+#[derive(Clone, Debug)]
+pub(crate) struct Lost {
+    /// The smallest LSN that a state may have.
+    pub(crate) from: Lsn,
+    /// The largest.
+    pub(crate) upto: Lsn,
+    /// The damage.
+    pub(crate) source: Arc<StoreError>,
+}
+
+impl Lost {
+    pub(crate) fn error(&self) -> StoreError {
+        StoreError::DirectoriesLost {
+            from: self.from,
+            upto: self.upto,
+            source: Arc::clone(&self.source),
+        }
+    }
+}
+
+/// What is known of a directory at an LSN.
+pub(crate) struct Known {
+    /// The newest state that is known.
+    pub(crate) state: DirectoryState,
+    /// There may have been others since, if so.
+    pub(crate) doubt: Option<Lost>,
+}
+
+impl Known {
+    /// That the state is right for whoever rests on a version of this LSN (none: on there being none): no state
+    /// that is not known voids it.
+    ///
+    /// # Errors
+    /// What was lost.
+    pub(crate) fn check(&self, rests_on: Option<Lsn>) -> Result<(), StoreError> {
+        match &self.doubt {
+            Some(lost) if rests_on.is_none_or(|lsn| lsn <= lost.upto) => Err(lost.error()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Every state of every directory, by LSN.
 #[derive(Default)]
 pub(crate) struct Directories {
     states: RwLock<BTreeMap<DirectoryId, Vec<(Lsn, DirectoryState)>>>,
+    lost: RwLock<Vec<Lost>>,
     /// Whose states count where there are none, if the timeline is a branch.
     ancestor: Option<Ancestor>,
 }
@@ -65,18 +110,64 @@ impl Directories {
 
     /// The state at `lsn`; the default for a directory never heard of.
     pub(crate) fn at(&self, id: DirectoryId, lsn: Lsn) -> DirectoryState {
-        let own = {
-            let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
-            states.get(&id).and_then(|history| {
-                let upto = history.partition_point(|(at, _)| *at <= lsn);
-                history[..upto].last().map(|(_, state)| *state)
-            })
+        self.known(id, lsn).state
+    }
+
+    /// Notes that states are not known.
+    pub(crate) fn lose(&self, lost: Lost) {
+        let mut all = self.lost.write().unwrap_or_else(PoisonError::into_inner);
+        all.push(lost);
+    }
+
+    /// The state at `lsn`, and whether others may have come after it. (Shared relations lie in no directory that
+    /// comes and goes.)
+    pub(crate) fn known(&self, id: DirectoryId, lsn: Lsn) -> Known {
+        let own = self.own(id, lsn);
+        let since = own.map_or(Lsn::INVALID, |(at, _)| at);
+        let mut doubt = match id.1 {
+            0 => None,
+            _ => self.lost_between(since, lsn),
         };
-        match (own, &self.ancestor) {
-            (Some(state), _) => state,
-            (None, Some(below)) => below.shared.directories.at(id, lsn.min(below.lsn)),
+        let state = match (own, &self.ancestor) {
+            (Some((_, state)), _) => state,
+            (None, Some(below)) => {
+                let below = below.shared.directories.known(id, lsn.min(below.lsn));
+                doubt = doubt.or(below.doubt);
+                below.state
+            }
             (None, None) => DirectoryState::default(),
+        };
+        Known { state, doubt }
+    }
+
+    /// That all states up to `lsn` are known.
+    ///
+    /// # Errors
+    /// What was lost.
+    pub(crate) fn check_all(&self, lsn: Lsn) -> Result<(), StoreError> {
+        if let Some(lost) = self.lost_between(Lsn::INVALID, lsn) {
+            return Err(lost.error());
         }
+        match &self.ancestor {
+            Some(below) => below.shared.directories.check_all(lsn.min(below.lsn)),
+            None => Ok(()),
+        }
+    }
+
+    /// The newest loss that touches LSNs above `since`, up to `upto`.
+    fn lost_between(&self, since: Lsn, upto: Lsn) -> Option<Lost> {
+        let all = self.lost.read().unwrap_or_else(PoisonError::into_inner);
+        let touching = all
+            .iter()
+            .filter(|lost| lost.upto > since && lost.from <= upto);
+        touching.max_by_key(|lost| lost.upto).cloned()
+    }
+
+    fn own(&self, id: DirectoryId, lsn: Lsn) -> Option<(Lsn, DirectoryState)> {
+        let states = self.states.read().unwrap_or_else(PoisonError::into_inner);
+        let history = states.get(&id)?;
+        let upto = history.partition_point(|(at, _)| *at <= lsn);
+        history[..upto].last().copied()
     }
 
     /// Every directory that was made as a copy of another, and as long as it was one.

@@ -14,10 +14,11 @@ use super::read::RulesHistory;
 use super::resolve::Place;
 use super::shared::Shared;
 use super::snapshot::Snapshot;
+use super::stored_layer::StoredLayer;
 use super::wal_window::{WalWindow, WindowRecords};
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerKind, LayerOptions, RunId};
+use crate::layer::{EntryKind, LayerKind, LayerOptions, RunId};
 use crate::open::{OpenBody, OpenEntries, OpenEntry};
 
 /// How far the thread stands back behind those that take WAL in and serve pages (the system's nice value;
@@ -65,7 +66,7 @@ fn flush(
     shared: &Arc<Shared>,
     layers: &LayerSet,
     frozen: &Frozen,
-    written: &mut Option<Arc<Layer>>,
+    written: &mut Option<Arc<StoredLayer>>,
     memory: &mut Vec<u8>,
 ) -> Result<(), StoreError> {
     // A layer file must never be ahead of the WAL that a crash leaves. (Asked of the WAL: before the
@@ -107,7 +108,7 @@ fn flush(
 }
 
 /// The run that a layer just written is, alone.
-fn own_run(layer: &Layer) -> RunId {
+fn own_run(layer: &StoredLayer) -> RunId {
     RunId::new(layer.id().get())
 }
 
@@ -137,7 +138,11 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn write(&mut self, mut file: LayerFile, memory: &mut Vec<u8>) -> Result<Layer, StoreError> {
+    fn write(
+        &mut self,
+        mut file: LayerFile,
+        memory: &mut Vec<u8>,
+    ) -> Result<StoredLayer, StoreError> {
         let index = self.frozen.layer.read();
         let bytes = std::mem::take(memory);
         let window = WalWindow::load(&self.shared.wal, self.start, self.frozen.end, bytes)?;
@@ -218,6 +223,8 @@ impl<'a> Writer<'a> {
             Err(
                 ReadError::Redo { .. } | ReadError::NoBase { .. } | ReadError::Implausible { .. },
             ) => return Ok(None),
+            // What it rests on is damaged: changes stay changes.
+            Err(ReadError::Store(error)) if error.is_damage() => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         Ok(Some(Images {
@@ -228,10 +235,13 @@ impl<'a> Writer<'a> {
         }))
     }
 
-    /// Whether the page's past ends inside the layer: its relation was truncated or dropped there.
+    /// Whether the page's past ends inside the layer, or may: its relation was truncated or dropped there.
     fn has_barrier(&self, page: PageKey) -> Result<bool, StoreError> {
         let layers = self.shared.layers();
-        let place = self.shared.resolver(&layers).place(page, self.frozen.end)?;
+        let place = match self.shared.resolver(&layers).place(page, self.frozen.end) {
+            Err(error) if error.is_damage() => return Ok(true),
+            place => place?,
+        };
         Ok(match place {
             Place::Steps(steps) => steps.first().is_none_or(|step| step.above > self.start),
             Place::PastEnd(_) | Place::NoFork => true,

@@ -102,7 +102,8 @@ impl Timeline {
     /// freed of what nobody can ask for any more as they are compacted.
     ///
     /// # Errors
-    /// If commit times cannot be read, the manifest cannot be written, or WAL files cannot be removed.
+    /// If commit times cannot be read, the manifest cannot be written, or WAL files cannot be removed, or if damage
+    /// hides what is to be kept.
     pub fn gc(&self) -> Result<GcReport, StoreError> {
         let mut collecting = self.shared.collecting();
         let now = self.shared.clock.now();
@@ -129,6 +130,7 @@ impl Timeline {
         cutoff: Cutoff,
         one_at_a_time: &MutexGuard<'_, PgTime>,
     ) -> Result<GcReport, StoreError> {
+        self.check_history_free()?;
         let shared = &self.shared;
         let before = shared.tracker.get().readable_from;
         let held_by = shared.set_cutoff(cutoff, one_at_a_time)?;
@@ -194,7 +196,7 @@ impl Shared {
     fn collect_if_due(&self) -> Result<Option<CutoffHolder>, StoreError> {
         let mut collecting = self.collecting();
         let now = self.clock.now();
-        if !self.is_due(now, *collecting) {
+        if self.history_held().is_some() || !self.is_due(now, *collecting) {
             return Ok(None);
         }
         let window = self.window(now)?;
@@ -285,6 +287,15 @@ impl Shared {
         Ok(held_by)
     }
 
+    /// Where the WAL begins that is all that is left of what damaged layers held.
+    fn damaged_from(&self) -> Option<Lsn> {
+        let (layers, start) = (self.layers(), self.wal.start());
+        let damaged = layers.files().filter(|(_, layer)| layer.damage().is_some());
+        let summaries = damaged.map(|(_, layer)| *layer.summary());
+        let within = summaries.filter(|summary| summary.max_lsn > start);
+        within.map(|summary| summary.min_lsn).min()
+    }
+
     /// Removes WAL files that nobody needs: all of what is in them is in layers, and below the window. Returns
     /// how many bytes went.
     fn remove_wal(&self, _one_at_a_time: &MutexGuard<'_, PgTime>) -> Result<u64, StoreError> {
@@ -293,7 +304,8 @@ impl Shared {
         let needed = progress
             .readable_from
             .min(progress.disk_consistent)
-            .min(self.pins.lowest_wal().unwrap_or(Lsn::MAX));
+            .min(self.pins.lowest_wal().unwrap_or(Lsn::MAX))
+            .min(self.damaged_from().unwrap_or(Lsn::MAX));
         // A checkout at the beginning of a segment looks for the record before it, which ends there.
         let start = back(needed.segment_start(segment_size), segment_size.into());
         if start <= self.wal.start() || start > self.wal.synced() || !self.is_complete() {

@@ -96,7 +96,9 @@ impl Timeline {
             let directory = match page {
                 PageKey::Block(tag) => {
                     let id = (tag.rel.spc, tag.rel.db);
-                    self.shared.directories.at(id, upto)
+                    let known = self.shared.directories.known(id, upto);
+                    known.check(None)?;
+                    known.state
                 }
                 PageKey::Slru(_) => Default::default(),
             };

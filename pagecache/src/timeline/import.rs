@@ -18,11 +18,12 @@ use super::layers::LayerSet;
 use super::open::{Surroundings, load_directories, start_indexing};
 use super::progress::Progress;
 use super::shared::{Shared, SharedParts};
+use super::stored_layer::StoredLayer;
 use super::timeline_dir::TimelineDir;
 use super::{Timeline, sync_wal};
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerKind, LayerOptions, RunId};
+use crate::layer::{EntryKind, LayerKind, LayerOptions, RunId};
 use crate::manifest::{Manifest, ManifestDamage, ManifestError, ManifestFile, TimelinePaths};
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
 use crate::wal::WalStore;
@@ -85,7 +86,7 @@ pub struct ImportWriter {
 /// Writes batches as image layers, beside the thread that receives pages.
 struct LayerWriterThread {
     batches: SyncSender<Batch>,
-    handle: JoinHandle<Result<Vec<Layer>, StoreError>>,
+    handle: JoinHandle<Result<Vec<StoredLayer>, StoreError>>,
 }
 
 impl ImportWriter {
@@ -386,7 +387,7 @@ impl ImportWriter {
         Ok(())
     }
 
-    fn write_metadata(&mut self) -> Result<Layer, StoreError> {
+    fn write_metadata(&mut self) -> Result<StoredLayer, StoreError> {
         let mut bytes = Vec::new();
         for (key, blocks) in std::mem::take(&mut self.forks) {
             ForkState::of_size(blocks).encode(&mut bytes);
@@ -483,7 +484,7 @@ impl LayerWriterThread {
         Ok(LayerWriterThread { batches, handle })
     }
 
-    fn join(self) -> Result<Vec<Layer>, StoreError> {
+    fn join(self) -> Result<Vec<StoredLayer>, StoreError> {
         drop(self.batches);
         self.handle
             .join()
@@ -495,7 +496,7 @@ fn write_batches(
     shared: &Shared,
     lsn: Lsn,
     queue: &Receiver<Batch>,
-) -> Result<Vec<Layer>, StoreError> {
+) -> Result<Vec<StoredLayer>, StoreError> {
     let mut layers = Vec::new();
     for mut batch in queue {
         if !batch.is_sorted_by_key(|(key, _)| *key) {

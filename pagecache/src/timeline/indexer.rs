@@ -236,10 +236,16 @@ impl<'a> Indexer<'a> {
                 !layers.frozen.is_empty() && layers.frozen_memory() + memory > config.frozen_memory;
             // Compaction is behind by more than reads should pay for.
             let is_deep = layers.runs().len() / MAX_RUNS >= config.merge_runs;
-            is_full || (is_deep && shared.is_complete())
+            is_full || (is_deep && shared.is_complete() && !is_hindered(shared))
         });
         shared.freeze(end);
     }
+}
+
+/// Whether damage may keep compaction from ever catching up.
+fn is_hindered(shared: &Shared) -> bool {
+    let layers = shared.layers();
+    shared.history_held().is_some() || layers.runs().iter().any(|run| run.is_damaged())
 }
 
 /// Makes the batch visible if its WAL is there whole, unless it is gone by now.

@@ -7,7 +7,8 @@ use rustc_hash::FxHashMap;
 use walrecord::rmgr::xlog::ParameterChange;
 use walrecord::{
     BlockNumber, BlockTag, Effect, EffectContext, ForkNumber, Lsn, MetaEffect, PageKey, PageTouch,
-    PgTime, PgVersion, Record, RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
+    PgTime, PgVersion, Record, RelFileLocator, Rmgr, RmgrId, SLRU_PAGES_PER_SEGMENT, SlruKind,
+    SlruPage,
 };
 
 use super::directories::DirectoryId;
@@ -25,6 +26,10 @@ const MAX_CACHED_FORKS: usize = 200_000;
 
 /// `wal_level = minimal` as PARAMETER_CHANGE numbers it.
 const WAL_LEVEL_MINIMAL: i32 = 0;
+
+/// `XLOG_SMGR_CREATE` (catalog/storage_xlog.h), in the bits of the header that are the resource manager's.
+const SMGR_CREATE: u8 = 0x10;
+const RMGR_INFO: u8 = 0xF0;
 
 /// The index entries and values of some records, in order.
 #[derive(Default)]
@@ -136,6 +141,8 @@ pub(crate) struct IngestStart {
 struct At {
     start: Lsn,
     end: Lsn,
+    /// It tells of a file that a server has just made.
+    makes_file: bool,
 }
 
 impl Ingest {
@@ -176,6 +183,9 @@ impl Ingest {
         let at = At {
             start: record.start,
             end: record.end,
+            makes_file: record.header.rmgr == RmgrId::BuiltIn(Rmgr::Storage)
+                && record.header.info & RMGR_INFO == SMGR_CREATE
+                && record.end > self.import_stop,
         };
         let mut failure = None;
         let context = self.context;
@@ -282,7 +292,8 @@ impl Ingest {
             PageTouch::IfPresent => {
                 let mut present = false;
                 self.change_fork(tag.rel, tag.fork, resolver, |fork| {
-                    present = fork.blocks.is_some_and(|blocks| tag.block < blocks);
+                    present =
+                        fork.is_lost() || fork.blocks.is_some_and(|blocks| tag.block < blocks);
                     false
                 })?;
                 if present {
@@ -320,11 +331,16 @@ impl Ingest {
         change: impl FnOnce(&mut ForkState) -> bool,
     ) -> Result<(), StoreError> {
         let key = Key::relation(rel, fork);
+        let mut is_news = false;
         let state = match self.forks.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(resolver.fork(rel, fork, Lsn::MAX)?),
+            Entry::Vacant(entry) => {
+                let state = unless_lost(resolver.fork(rel, fork, Lsn::MAX))?;
+                is_news = state.is_lost();
+                entry.insert(state)
+            }
         };
-        if change(state) {
+        if change(state) || is_news {
             self.note_dirty(key);
         }
         Ok(())
@@ -337,11 +353,16 @@ impl Ingest {
         change: impl FnOnce(&mut ForkState) -> bool,
     ) -> Result<(), StoreError> {
         let key = Key::slru_segment(page.kind, page.segment());
+        let mut is_news = false;
         let state = match self.forks.entry(key) {
             Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(resolver.slru_segment(page, Lsn::MAX)?),
+            Entry::Vacant(entry) => {
+                let state = unless_lost(resolver.slru_segment(page, Lsn::MAX))?;
+                is_news = state.is_lost();
+                entry.insert(state)
+            }
         };
-        if change(state) {
+        if change(state) || is_news {
             self.note_dirty(key);
         }
         Ok(())
@@ -361,7 +382,12 @@ impl Ingest {
     ) -> Result<(), StoreError> {
         match meta {
             MetaEffect::RelationCreate { rel, fork } => {
-                self.change_fork(rel, fork, resolver, |state| state.extend(0))
+                self.change_fork(rel, fork, resolver, |state| {
+                    // Postgres gives a new relation a number that no file has. (Other records create what
+                    // is there in all likelihood.)
+                    let is_anew = at.makes_file && state.is_lost() && state.remove(at.end);
+                    state.extend(0) || is_anew
+                })
             }
             MetaEffect::RelationTruncate { rel, fork, blocks } => {
                 self.truncate(rel, fork, blocks, at, resolver)
@@ -369,7 +395,7 @@ impl Ingest {
             MetaEffect::RelationDrop { rel } => {
                 for fork in ForkNumber::ALL {
                     self.change_fork(rel, fork, resolver, |state| {
-                        state.blocks.is_some() && state.remove(at.end)
+                        (state.blocks.is_some() || state.is_lost()) && state.remove(at.end)
                     })?;
                 }
                 Ok(())
@@ -387,10 +413,18 @@ impl Ingest {
             }
             MetaEffect::SlruRemove { kind } => self.remove_segments(kind, at, resolver, |_| true),
             MetaEffect::DatabaseCreate { spc, db } => {
-                let state = resolver.directories.at((spc, db), Lsn::MAX);
-                let state = DirectoryState {
-                    exists: true,
-                    ..state
+                let known = resolver.directories.known((spc, db), Lsn::MAX);
+                let state = match known.doubt {
+                    // Postgres gives a new database a number that no directory has.
+                    Some(_) => DirectoryState {
+                        exists: true,
+                        barrier: at.end,
+                        source: None,
+                    },
+                    None => DirectoryState {
+                        exists: true,
+                        ..known.state
+                    },
                 };
                 self.set_directory((spc, db), at, state, resolver);
                 Ok(())
@@ -465,9 +499,12 @@ impl Ingest {
         resolver: &Resolver<'_>,
         remove: impl Fn(u32) -> bool,
     ) -> Result<(), StoreError> {
-        let mut keys = resolver
-            .layers
-            .keys_in(&Key::slru_segments(kind), Lsn::MAX)?;
+        let listed = resolver.layers.keys_in(&Key::slru_segments(kind), Lsn::MAX);
+        let mut keys = match listed {
+            // Whoever asks for the list fails on the same damage.
+            Err(error) if error.is_damage() => Vec::new(),
+            listed => listed?,
+        };
         // Segments that the batch at hand made are not in the layers yet.
         let fresh = |key: &&Key| matches!(key.decode(), KeyKind::SlruSegment(k, _) if k == kind);
         keys.extend(self.forks.keys().filter(fresh));
@@ -482,7 +519,7 @@ impl Ingest {
                     page: segment * SLRU_PAGES_PER_SEGMENT,
                 };
                 self.change_segment(page, resolver, |state| {
-                    state.blocks.is_some() && state.remove(at.end)
+                    (state.blocks.is_some() || state.is_lost()) && state.remove(at.end)
                 })?;
             }
         }
@@ -538,7 +575,11 @@ impl Ingest {
         let known = match self.origins.get(&origin) {
             Some(known) => *known,
             None => {
-                let stored = resolver.file_value(&key, Lsn::INVALID, Lsn::MAX)?.flatten();
+                let stored = match resolver.file_value(&key, Lsn::INVALID, Lsn::MAX) {
+                    // Origins go ahead: what comes is newer.
+                    Err(error) if error.is_damage() => None,
+                    stored => stored?.flatten(),
+                };
                 let bytes = stored.and_then(|bytes| bytes.try_into().ok());
                 Lsn::new(bytes.map_or(0, u64::from_le_bytes))
             }
@@ -635,5 +676,13 @@ impl Ingest {
             self.batch.full = true;
         }
         Ok(())
+    }
+}
+
+/// A fork as it was found; damage is no reason to stop: who asks for the fork is told.
+fn unless_lost(found: Result<ForkState, StoreError>) -> Result<ForkState, StoreError> {
+    match found {
+        Err(error) if error.is_damage() => Ok(ForkState::lost()),
+        found => found,
     }
 }

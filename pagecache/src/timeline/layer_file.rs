@@ -3,15 +3,18 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use slog::error;
 use walrecord::Lsn;
 
 use super::layers::LayerSet;
 use super::shared::Shared;
+use super::stored_layer::StoredLayer;
 use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerId, LayerOptions, LayerWriter};
-use crate::storage::{Access, Storage, remove_if_there};
+use crate::layer::{EntryKind, LayerId, LayerOptions, LayerWriter};
+use crate::manifest::LayerRecord;
+use crate::storage::{Storage, remove_if_there};
 
 /// Writes a layer file under a name that is never used again. It counts only once the manifest names
 /// it: until then a crash leaves a stray, which is removed at start.
@@ -76,7 +79,7 @@ impl LayerFile {
     }
 
     /// Makes the file and its name durable, and opens it for reading.
-    pub(crate) fn finish(mut self, shared: &Shared) -> Result<Layer, StoreError> {
+    pub(crate) fn finish(mut self, shared: &Shared) -> Result<StoredLayer, StoreError> {
         self.writer
             .finish()
             .map_err(StoreError::io("writing", &self.file.path))?;
@@ -85,37 +88,38 @@ impl LayerFile {
             .storage
             .sync_dir(&dir)
             .map_err(StoreError::io("syncing", &dir))?;
-        let layer = open_layer(shared, self.id)?;
+        let storage = Arc::clone(&shared.storage);
+        let cache = Arc::clone(&shared.cache);
+        let layer = StoredLayer::written(storage, self.file.path.clone(), cache, self.id)?;
         self.file.keep = true;
         Ok(layer)
     }
 }
 
-/// Opens a layer file that is complete.
-pub(crate) fn open_layer(shared: &Shared, id: LayerId) -> Result<Layer, StoreError> {
-    open_with(shared, id, &shared.cache)
+/// The layer file that the manifest describes so. It is looked at: if it is damaged that is logged, and an error
+/// of whoever needs it.
+pub(super) fn open_layer(shared: &Shared, record: &LayerRecord) -> StoredLayer {
+    let storage = Arc::clone(&shared.storage);
+    let path = shared.paths.layer(record.id);
+    let layer = StoredLayer::new(storage, path, record, Arc::clone(&shared.cache));
+    if let Err(error) = layer.opened() {
+        error!(shared.log, "a layer file is damaged; what it holds cannot be read"; "error" => %error);
+    }
+    layer
 }
 
-/// The same file, with nothing of it cached.
-pub(crate) fn open_anew(shared: &Shared, id: LayerId) -> Result<Layer, StoreError> {
-    open_with(shared, id, &Arc::new(BlockCache::new(0)))
-}
-
-fn open_with(shared: &Shared, id: LayerId, cache: &Arc<BlockCache>) -> Result<Layer, StoreError> {
-    let path = shared.paths.layer(id);
-    let file = shared
-        .storage
-        .open(&path, Access::Read)
-        .map_err(StoreError::io("opening", &path))?;
-    Ok(Layer::open(file, id, Arc::clone(cache))?)
-}
-
-/// The timeline's present layers, their files opened anew with nothing cached.
+/// The timeline's present layers, their files opened anew with nothing cached. A damaged one is as it was.
 pub(crate) fn reopened(shared: &Shared) -> Result<LayerSet, StoreError> {
     let cache = Arc::new(BlockCache::new(0));
     // While it is held no file goes that the present layers have.
     let _manifest = shared.manifest();
     let mut layers = LayerSet::clone(&shared.layers());
-    layers.replace_files(|layer| open_with(shared, layer.id(), &cache).map(Arc::new))?;
+    layers.replace_files(|layer| {
+        let anew = Arc::new(layer.anew(&cache));
+        match anew.opened() {
+            Err(error) if !error.is_damage() => Err(error),
+            _ => Ok(anew),
+        }
+    })?;
     Ok(layers)
 }

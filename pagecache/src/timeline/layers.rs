@@ -7,9 +7,10 @@ use walrecord::Lsn;
 
 use super::ancestor::Ancestor;
 use super::runs::{Run, sort_into_runs};
+use super::stored_layer::StoredLayer;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, LayerId, RunId};
+use crate::layer::{EntryKind, LayerId, RunId};
 use crate::manifest::Rewrite;
 use crate::meta::MetaError;
 use crate::open::{OpenBody, OpenLayer};
@@ -103,7 +104,7 @@ impl LayerSet {
     }
 
     /// Every layer file, with its run.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (RunId, &Arc<Layer>)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (RunId, &Arc<StoredLayer>)> {
         let runs = self.runs.iter();
         runs.flat_map(|run| run.layers().iter().map(|layer| (run.id(), layer)))
     }
@@ -111,7 +112,7 @@ impl LayerSet {
     /// Replaces the layer files.
     pub(crate) fn set_files(
         &mut self,
-        files: impl IntoIterator<Item = (RunId, Arc<Layer>)>,
+        files: impl IntoIterator<Item = (RunId, Arc<StoredLayer>)>,
         rewrite: Option<&Rewrite>,
     ) {
         self.runs = sort_into_runs(files, rewrite);
@@ -120,7 +121,7 @@ impl LayerSet {
     /// Puts another object in the place of each layer file's.
     pub(crate) fn replace_files<E>(
         &mut self,
-        mut replace: impl FnMut(&Layer) -> Result<Arc<Layer>, E>,
+        mut replace: impl FnMut(&StoredLayer) -> Result<Arc<StoredLayer>, E>,
     ) -> Result<(), E> {
         for run in &mut self.runs {
             *run = Arc::new(run.replaced(&mut replace)?);
@@ -129,7 +130,7 @@ impl LayerSet {
     }
 
     /// Adds a layer file that is newer than all others, a run of its own.
-    pub(crate) fn add_newest(&mut self, run: RunId, layer: Arc<Layer>) {
+    pub(crate) fn add_newest(&mut self, run: RunId, layer: Arc<StoredLayer>) {
         self.runs
             .insert(0, Arc::new(Run::new(run, vec![layer], None)));
     }
@@ -153,18 +154,22 @@ impl LayerSet {
         self.frozen.iter().map(memory).sum()
     }
 
-    /// Visits the versions of `key` with an LSN in `(above, upto]`, newest first.
+    /// Visits the versions of `key` with an LSN in `(above, upto]`, newest first. Returns how many layer files were
+    /// looked into.
     pub(crate) fn visit(
         &self,
         key: &Key,
         above: Lsn,
         upto: Lsn,
         visitor: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
-    ) -> Result<(), StoreError> {
-        let flow = self.visit_own(key, above, upto, visitor)?;
+    ) -> Result<u32, StoreError> {
+        let mut files = 0;
+        let flow = self.visit_own(key, above, upto, &mut files, visitor)?;
         match &self.ancestor {
-            Some(ancestor) if flow.is_continue() => ancestor.visit(key, above, upto, visitor),
-            _ => Ok(()),
+            Some(ancestor) if flow.is_continue() => {
+                Ok(files + ancestor.visit(key, above, upto, visitor)?)
+            }
+            _ => Ok(files),
         }
     }
 
@@ -174,6 +179,7 @@ impl LayerSet {
         key: &Key,
         above: Lsn,
         upto: Lsn,
+        files: &mut u32,
         visitor: &mut dyn FnMut(Found<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, StoreError> {
         let mut flow = ControlFlow::Continue(());
@@ -203,6 +209,7 @@ impl LayerSet {
                 if summary.min_lsn > upto || summary.max_lsn <= above || !layer.may_contain(key) {
                     continue;
                 }
+                *files += 1;
                 layer.visit(key, above, upto, &mut |entry| {
                     flow = visitor(Found {
                         lsn: entry.lsn,
@@ -250,6 +257,7 @@ impl LayerSet {
             key,
             Lsn::INVALID,
             upto,
+            &mut 0,
             &mut take_value(&mut found, &decode),
         )?;
         decoded(key, found)

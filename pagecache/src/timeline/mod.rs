@@ -21,12 +21,14 @@ mod pg_timeline;
 mod pins;
 mod progress;
 mod read;
+mod read_counts;
 mod resolve;
 mod runs;
 mod settings;
 mod shared;
 mod slru_order;
 mod snapshot;
+mod stored_layer;
 mod timeline_dir;
 mod verify;
 mod versions;
@@ -46,9 +48,10 @@ pub use gc::{CutoffHolder, GcReport, HeldPoint, PointHolder, Windows};
 pub use history::{PageVersion, PageVersionKind};
 pub use import::{ImportParams, ImportWriter};
 pub use leases::{Lease, LeaseError, MAX_LEASE_TIME};
-pub(crate) use open::{Surroundings, open};
+pub(crate) use open::{Relatives, Surroundings, open};
 pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
+pub use read_counts::{Histogram, ReadCounts};
 pub use snapshot::{ForkSize, Snapshot};
 pub(crate) use timeline_dir::remove_timeline;
 pub use verify::{Finding, Verified, VerifyStage, VerifyWatch};
@@ -168,6 +171,32 @@ impl Timeline {
         }
     }
 
+    /// Layer files that were found to be damaged since it was opened, each with what was found first. What they
+    /// hold cannot be read; they are left as they are.
+    pub fn damage(&self) -> Vec<Arc<StoreError>> {
+        let layers = self.shared.layers();
+        let damage = layers.files().filter_map(|(_, layer)| layer.damage());
+        damage.cloned().collect()
+    }
+
+    /// What reads of its pages took since it was opened; compaction's and verification's are among them.
+    pub fn read_counts(&self) -> ReadCounts {
+        self.shared.read_counters.get()
+    }
+
+    /// Why nothing of its history may be given up, if so.
+    pub fn history_held(&self) -> Option<Arc<StoreError>> {
+        self.shared.history_held().cloned()
+    }
+
+    /// That nobody rests on it of whom nothing is known.
+    pub(crate) fn check_history_free(&self) -> Result<(), StoreError> {
+        match self.history_held() {
+            Some(reason) => Err(StoreError::HistoryHeld { reason }),
+            None => Ok(()),
+        }
+    }
+
     /// Why indexing stopped, if it did.
     pub fn failure(&self) -> Option<Arc<StoreError>> {
         self.shared.tracker.failure()
@@ -188,10 +217,13 @@ impl Timeline {
     /// [`Progress::synced`] follows.
     ///
     /// # Errors
-    /// If the position is wrong, the disk refuses, or indexing has failed on what came before.
+    /// If the position is wrong, the disk refuses, or indexing has failed on the WAL that came before.
     pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), StoreError> {
         self.check_running()?;
-        if let Some(failure) = self.shared.tracker.failure() {
+        // Damage of what is stored does not stop WAL: it is kept, and indexed when that is mended.
+        if let Some(failure) = self.shared.tracker.failure()
+            && !failure.is_damage()
+        {
             return Err(StoreError::Failed(failure));
         }
         if !self.shared.is_tail_settled() {

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use slog::{Logger, info};
+use slog::{Logger, info, warn};
 use walrecord::{Lsn, TimelineId};
 
 use super::ancestor::Ancestor;
+use super::directories::Lost;
 use super::layer_file::open_layer;
 use super::layers::LayerSet;
 use super::progress::Progress;
+use super::runs::Run;
 use super::shared::{Shared, SharedParts};
+use super::stored_layer::StoredLayer;
 use super::{Timeline, compact, flush, gc, indexer, sync_wal};
 use crate::block_cache::BlockCache;
 use crate::clock::Clock;
@@ -40,16 +43,29 @@ impl Surroundings {
     }
 }
 
+/// What a timeline has to do with others of its tenant.
+#[derive(Default)]
+pub(crate) struct Relatives {
+    /// What it branches from.
+    pub(crate) ancestor: Option<Ancestor>,
+    /// The timelines that branch from it, each with where.
+    pub(crate) branches: BTreeMap<TimelineId, Lsn>,
+    /// Why there may be branches that are not known, if so.
+    pub(crate) unknown: Option<Arc<StoreError>>,
+}
+
 /// Opens a timeline. Indexing of the WAL behind the last flushed layer goes on in the
 /// background; [`Timeline::wait_for`] waits for it.
-///
-/// `ancestor` is what it branches from; `branches` are the timelines that branch from it, each with where.
 pub(crate) fn open(
     around: Surroundings,
     manifest: Manifest,
-    ancestor: Option<Ancestor>,
-    branches: BTreeMap<TimelineId, Lsn>,
+    relatives: Relatives,
 ) -> Result<Timeline, StoreError> {
+    let Relatives {
+        ancestor,
+        branches,
+        unknown,
+    } = relatives;
     let paths = TimelinePaths::new(manifest.tenant, manifest.timeline);
     let wal = WalStore::open(
         Arc::clone(&around.storage),
@@ -104,7 +120,14 @@ pub(crate) fn open(
         LayerSet::new(start, ancestor),
     );
     shared.set_complete();
-    let layers = open_layers(&shared)?;
+    if let Some(unknown) = unknown {
+        warn!(
+            shared.log,
+            "history is kept whole: a timeline that cannot be read may branch from it"
+        );
+        shared.hold_history(unknown);
+    }
+    let layers = open_layers(&shared);
     shared.change_layers(|set| *set = layers);
     load_directories(&shared)?;
     let timeline = Timeline::new(shared);
@@ -128,43 +151,62 @@ pub(super) fn start_indexing(timeline: &Timeline) -> Result<(), StoreError> {
     timeline.spawn("layer-compact", compact::run)
 }
 
-fn open_layers(shared: &Shared) -> Result<LayerSet, StoreError> {
+fn open_layers(shared: &Shared) -> LayerSet {
     let (records, rewrite) = {
         let manifest = shared.manifest();
         (manifest.layers.clone(), manifest.rewrite.clone())
     };
-    let mut files = Vec::with_capacity(records.len());
-    for record in records {
-        files.push((record.run, Arc::new(open_layer(shared, record.id)?)));
-    }
+    let files = records
+        .iter()
+        .map(|record| (record.run, Arc::new(open_layer(shared, record))));
     let mut set = LayerSet::clone(&shared.layers());
     set.set_files(files, rewrite.as_ref());
-    Ok(set)
+    set
 }
 
-/// Reads the history of database directories out of the layers.
+/// Reads the history of database directories out of the layers. What a damaged layer may tell of them is not known.
 pub(super) fn load_directories(shared: &Shared) -> Result<(), StoreError> {
     let layers = shared.layers();
     // The oldest first: the states of a directory are told in order.
     for run in layers.runs().iter().rev() {
         for layer in run.layers() {
-            let mut scan = layer.scan(Key::all_databases(), Lsn::MAX);
-            while let Some(entry) = scan.next()? {
-                let KeyKind::Database { spc, db } = entry.key.decode() else {
-                    continue;
-                };
-                if !run.shows(&entry.key) {
-                    continue;
+            let (summary, all) = (layer.summary(), Key::all_databases());
+            if summary.last_key < all.start || summary.first_key >= all.end {
+                continue;
+            }
+            match load_from(shared, run, layer) {
+                Err(error) if error.is_damage() => {
+                    let lost = Lost {
+                        from: summary.min_lsn,
+                        upto: summary.max_lsn,
+                        source: Arc::new(error),
+                    };
+                    // A copy may rest on an LSN that is not known.
+                    shared.hold_history(Arc::new(lost.error()));
+                    shared.directories.lose(lost);
                 }
-                let state =
-                    DirectoryState::decode(entry.value).map_err(|source| StoreError::Meta {
-                        key: format!("{:?}", entry.key),
-                        lsn: entry.lsn,
-                        source,
-                    })?;
-                shared.directories.push((spc, db), entry.lsn, state);
+                loaded => loaded?,
             }
         }
+    }
+    Ok(())
+}
+
+fn load_from(shared: &Shared, run: &Run, layer: &StoredLayer) -> Result<(), StoreError> {
+    let mut scan = layer.scan(Key::all_databases(), Lsn::MAX);
+    while let Some(entry) = scan.next()? {
+        let KeyKind::Database { spc, db } = entry.key.decode() else {
+            continue;
+        };
+        if !run.shows(&entry.key) {
+            continue;
+        }
+        let state = DirectoryState::decode(entry.value).map_err(|source| StoreError::Meta {
+            key: format!("{:?}", entry.key),
+            lsn: entry.lsn,
+            source,
+        })?;
+        shared.directories.push((spc, db), entry.lsn, state);
     }
     Ok(())
 }

@@ -19,6 +19,8 @@ use crate::layer::EntryKind;
 pub struct ReadStats {
     /// Records applied (those that the LSN test skipped count too).
     pub records: u32,
+    /// Layer files looked into: those that hold the page, and those whose filter is wrong about that.
+    pub layers: u32,
     /// The page started from a stored image.
     pub image: bool,
     /// Records applied by resource manager, indexed by [`Rmgr`]'s number; an extension's are not counted.
@@ -101,10 +103,8 @@ impl PageBuilder<'_> {
     ) -> Result<(Page, ReadStats), ReadError> {
         let mut page = ZERO_PAGE;
         let mut stats = ReadStats::default();
-        let hot = steps.first().and_then(|step| {
-            let hot = self.hot?;
-            hot.get(&key, step.above, at)
-        });
+        let sure = steps.first().filter(|step| step.doubt.is_none());
+        let hot = sure.and_then(|step| self.hot?.get(&key, step.above, at));
         if let Some(hot) = &hot {
             page.copy_from_slice(&hot.page[..]);
             stats.image = true;
@@ -113,7 +113,7 @@ impl PageBuilder<'_> {
         let mut chains = Vec::with_capacity(1);
         for step in steps {
             let above = hot.as_ref().map_or(step.above, |hot| hot.lsn);
-            let (chain, complete) = collect(self.resolver.layers, step, above)?;
+            let (chain, complete) = collect(self.resolver.layers, step, above, &mut stats.layers)?;
             chains.push((step.key, chain));
             if complete || hot.is_some() {
                 break;
@@ -198,7 +198,7 @@ pub(crate) fn rests_on_image(
         return Ok(false);
     };
     for step in &steps {
-        let (chain, complete) = collect(resolver.layers, step, step.above)?;
+        let (chain, complete) = collect(resolver.layers, step, step.above, &mut 0)?;
         if complete {
             let base = chain.links.last();
             return Ok(base.is_some_and(|link| link.kind == EntryKind::Image));
@@ -222,12 +222,18 @@ fn no_fork(key: PageKey, lsn: Lsn) -> ReadError {
     }
 }
 
-/// Collects the versions of one step above `above`. The second value says whether the last one stands alone.
-fn collect(layers: &LayerSet, step: &Step, above: Lsn) -> Result<(Chain, bool), StoreError> {
+/// Collects the versions of one step above `above`. The second value says whether the last one stands alone. `files`
+/// counts the layer files that were looked into.
+fn collect(
+    layers: &LayerSet,
+    step: &Step,
+    above: Lsn,
+    files: &mut u32,
+) -> Result<(Chain, bool), StoreError> {
     let mut chain = Chain::default();
     let mut complete = false;
     let key = crate::key::Key::page(step.key);
-    layers.visit(&key, above, step.upto, &mut |found| {
+    *files += layers.visit(&key, above, step.upto, &mut |found| {
         let body = match found.body {
             FoundBody::Record { start, ancestors } => LinkBody::Wal { start, ancestors },
             FoundBody::Bytes(bytes) => {
@@ -251,6 +257,12 @@ fn collect(layers: &LayerSet, step: &Step, above: Lsn) -> Result<(Chain, bool), 
             ControlFlow::Continue(())
         }
     })?;
+    if let Some(lost) = &step.doubt {
+        let base = chain.links.last().filter(|_| complete);
+        if base.is_none_or(|base| base.lsn <= lost.upto) {
+            return Err(lost.error());
+        }
+    }
     Ok((chain, complete))
 }
 

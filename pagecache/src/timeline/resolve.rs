@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use walrecord::{BlockTag, ForkNumber, Lsn, Oid, PageKey, RelFileLocator, SlruPage};
 
-use super::directories::Directories;
+use super::directories::{Directories, Lost};
 use super::layers::LayerSet;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
@@ -23,11 +23,13 @@ pub(crate) struct Resolver<'a> {
 }
 
 /// Where versions of a page are looked for: under this key, in this LSN range, then in the next step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Step {
     pub(crate) key: PageKey,
     pub(crate) above: Lsn,
     pub(crate) upto: Lsn,
+    /// Older versions may be void, and nobody knows: only what stands alone above that counts.
+    pub(crate) doubt: Option<Lost>,
 }
 
 /// What is known of a page before its versions are looked at.
@@ -51,12 +53,14 @@ impl Resolver<'_> {
         let mut place = (rel, at);
         for depth in 0..MAX_COPY_DEPTH {
             let (rel, at) = place;
-            let directory = self.directories.at((rel.spc, rel.db), at);
+            let known = self.directories.known((rel.spc, rel.db), at);
+            let directory = known.state;
             let key = Key::relation(rel, fork);
-            if let Some((_, state)) =
-                self.layers
-                    .value(&key, directory.barrier, at, ForkState::decode)?
-            {
+            let found = self
+                .layers
+                .value(&key, directory.barrier, at, ForkState::decode)?;
+            known.check(found.as_ref().map(|(lsn, _)| *lsn))?;
+            if let Some((_, state)) = found {
                 // Barriers of the source lie below the copy and do not concern its own versions.
                 return Ok(match (depth, state.blocks) {
                     (0, _) => state,
@@ -99,6 +103,7 @@ impl Resolver<'_> {
                 key: page.into(),
                 above: state.floor(index),
                 upto: at,
+                doubt: None,
             }]),
         })
     }
@@ -107,12 +112,14 @@ impl Resolver<'_> {
         let mut steps = Vec::new();
         let (mut tag, mut at) = (tag, at);
         for depth in 0..MAX_COPY_DEPTH {
-            let directory = self.directories.at((tag.rel.spc, tag.rel.db), at);
+            let known = self.directories.known((tag.rel.spc, tag.rel.db), at);
+            let directory = known.state;
             let key = Key::relation(tag.rel, tag.fork);
             let own = self
                 .layers
-                .value(&key, directory.barrier, at, ForkState::decode)?
-                .map(|(_, state)| state);
+                .value(&key, directory.barrier, at, ForkState::decode)?;
+            known.check(own.as_ref().map(|(lsn, _)| *lsn))?;
+            let own = own.map(|(_, state)| state);
             let mut above = directory.barrier;
             let mut goes_on = true;
             if let Some(state) = &own {
@@ -139,6 +146,7 @@ impl Resolver<'_> {
                 key: tag.into(),
                 above,
                 upto: at,
+                doubt: known.doubt.filter(|lost| lost.upto > above),
             });
             match directory.source {
                 Some(source) if goes_on => {
@@ -199,7 +207,9 @@ impl Resolver<'_> {
         let mut place = (spc, db, at);
         for _ in 0..MAX_COPY_DEPTH {
             let (spc, db, at) = place;
-            let directory = self.directories.at((spc, db), at);
+            let known = self.directories.known((spc, db), at);
+            known.check(None)?;
+            let directory = known.state;
             let key = Key::relation_map(spc, db);
             if let Some(content) = self.file_value(&key, directory.barrier, at)? {
                 return Ok(content);

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use walrecord::Lsn;
 
+use super::stored_layer::StoredLayer;
 use crate::key::Key;
-use crate::layer::{Layer, RunId};
+use crate::layer::RunId;
 use crate::manifest::Rewrite;
 
 /// Layers that together are one sorted list of versions over a stretch of LSNs. No key has versions in two
@@ -14,7 +15,7 @@ use crate::manifest::Rewrite;
 pub(crate) struct Run {
     id: RunId,
     /// By first key.
-    layers: Vec<Arc<Layer>>,
+    layers: Vec<Arc<StoredLayer>>,
     /// Keys below have gone over to another run, whatever layers here still say of them.
     from: Option<Key>,
     /// No two layers overlap in keys. Those of an import may: they come in the order of the backup.
@@ -25,10 +26,11 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) fn new(id: RunId, mut layers: Vec<Arc<Layer>>, from: Option<Key>) -> Run {
+    pub(crate) fn new(id: RunId, mut layers: Vec<Arc<StoredLayer>>, from: Option<Key>) -> Run {
         layers.sort_by_key(|layer| layer.summary().first_key);
         let summaries = || layers.iter().map(|layer| layer.summary());
-        let apart = |pair: &[Arc<Layer>]| pair[0].summary().last_key < pair[1].summary().first_key;
+        let apart =
+            |pair: &[Arc<StoredLayer>]| pair[0].summary().last_key < pair[1].summary().first_key;
         Run {
             id,
             is_disjoint: layers.windows(2).all(apart),
@@ -43,7 +45,7 @@ impl Run {
     /// The same run with other objects for its files.
     pub(crate) fn replaced<E>(
         &self,
-        replace: &mut impl FnMut(&Layer) -> Result<Arc<Layer>, E>,
+        replace: &mut impl FnMut(&StoredLayer) -> Result<Arc<StoredLayer>, E>,
     ) -> Result<Run, E> {
         let layers: Result<_, E> = self.layers.iter().map(|layer| replace(layer)).collect();
         Ok(Run::new(self.id, layers?, self.from))
@@ -53,8 +55,13 @@ impl Run {
         self.id
     }
 
+    /// Whether one of its files was found to be damaged.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.layers.iter().any(|layer| layer.damage().is_some())
+    }
+
     /// Its layers, by first key.
-    pub(crate) fn layers(&self) -> &[Arc<Layer>] {
+    pub(crate) fn layers(&self) -> &[Arc<StoredLayer>] {
         &self.layers
     }
 
@@ -79,7 +86,7 @@ impl Run {
     }
 
     /// The layers whose ranges hold `key`.
-    pub(crate) fn candidates(&self, key: &Key) -> impl Iterator<Item = &Arc<Layer>> {
+    pub(crate) fn candidates(&self, key: &Key) -> impl Iterator<Item = &Arc<StoredLayer>> {
         let upto = match self.shows(key) {
             true => self
                 .layers
@@ -101,7 +108,7 @@ impl Run {
 /// Sorts layers into runs, the newest first. Runs do not overlap in LSNs, as far as they show the same keys, so
 /// that their newest versions tell their order.
 pub(crate) fn sort_into_runs(
-    layers: impl IntoIterator<Item = (RunId, Arc<Layer>)>,
+    layers: impl IntoIterator<Item = (RunId, Arc<StoredLayer>)>,
     rewrite: Option<&Rewrite>,
 ) -> Vec<Arc<Run>> {
     let mut layers: Vec<_> = layers.into_iter().collect();

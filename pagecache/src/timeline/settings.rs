@@ -3,8 +3,8 @@
 use walrecord::{Lsn, RedoRules};
 
 use super::import::ImportParams;
-use crate::layer::{Layer, LayerId, RunId};
-use crate::manifest::{HistoryEntry, LayerRecord, Manifest, RulesRecord, Settings};
+use crate::layer::LayerId;
+use crate::manifest::{HistoryEntry, Manifest, RulesRecord, Settings};
 
 impl Manifest {
     /// The manifest of an import that has just begun; where it stops is not known yet.
@@ -65,16 +65,5 @@ impl Manifest {
             hint_bits_logged: rules.hint_bits_logged,
         };
         self.settings.rules = rules.iter().map(record).collect();
-    }
-}
-
-impl Layer {
-    /// How the manifest names it.
-    pub(crate) fn manifest_record(&self, run: RunId) -> LayerRecord {
-        LayerRecord {
-            id: self.id(),
-            run,
-            summary: *self.summary(),
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use slog::Logger;
 use walrecord::{DecoderOptions, Lsn, PgTime, RedoRules, TimelineId};
@@ -16,6 +16,7 @@ use super::leases::Leases;
 use super::pins::Pins;
 use super::progress::Tracker;
 use super::read::RulesHistory;
+use super::read_counts::ReadCounters;
 use super::resolve::Resolver;
 use crate::block_cache::BlockCache;
 use crate::clock::Clock;
@@ -67,6 +68,10 @@ pub(crate) struct Shared {
     branches: Mutex<BTreeMap<TimelineId, Lsn>>,
     /// LSNs that readers asked to be held.
     pub(crate) leases: Leases,
+    /// What reads of pages took.
+    pub(crate) read_counters: ReadCounters,
+    /// See [`Shared::history_held`].
+    history_held: OnceLock<Arc<StoreError>>,
     /// See [`Shared::import_stop`].
     import_stop: AtomicU64,
     /// Held by whoever collects garbage: one at a time. When the window by time was last looked at.
@@ -111,6 +116,8 @@ impl Shared {
             layer_changes: AtomicU64::new(0),
             pins: Arc::default(),
             branches: Mutex::new(parts.branches),
+            read_counters: ReadCounters::default(),
+            history_held: OnceLock::new(),
             import_stop: AtomicU64::new(parts.import_stop.get()),
             collecting: Mutex::new(PgTime::MIN),
             compacting: Mutex::new(()),
@@ -193,6 +200,16 @@ impl Shared {
         points.sort_unstable();
         points.dedup();
         points
+    }
+
+    /// Why no version may be given up: something cannot be read that may tell of an LSN to be kept.
+    pub(crate) fn history_held(&self) -> Option<&Arc<StoreError>> {
+        self.history_held.get()
+    }
+
+    /// From now on no version is given up.
+    pub(crate) fn hold_history(&self, reason: Arc<StoreError>) {
+        self.history_held.get_or_init(|| reason);
     }
 
     pub(crate) fn rules(&self) -> Arc<RulesHistory> {

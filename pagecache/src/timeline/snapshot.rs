@@ -114,6 +114,7 @@ impl Snapshot {
             hot_changes: self.shared.config.hot_changes,
         };
         let (mut page, stats) = builder.page(key, self.lsn)?;
+        self.shared.read_counters.add(&stats);
         if let PageKey::Block(tag) = key {
             if self.shared.checksums {
                 walredo::set_checksum(&mut page, tag.block);
@@ -171,6 +172,7 @@ impl Snapshot {
     /// # Errors
     /// If the store fails.
     pub fn forks(&self) -> Result<Vec<ForkSize>, ReadError> {
+        self.shared.directories.check_all(self.lsn)?;
         let mut directories: BTreeSet<(Oid, Oid)> = self
             .shared
             .directories

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use walrecord::{
@@ -12,12 +12,12 @@ use walrecord::{
 };
 
 use super::Timeline;
-use super::layer_file::open_anew;
 use super::layers::LayerSet;
 use super::shared::Shared;
 use super::snapshot::{ForkSize, Snapshot};
+use crate::block_cache::BlockCache;
 use crate::error::{ReadError, StoreError};
-use crate::layer::{LayerError, LayerFinding, LayerId};
+use crate::layer::LayerId;
 use crate::wal::WalStore;
 
 /// Places of damage kept to tell damage from what follows of it. Those beyond count as new.
@@ -123,8 +123,8 @@ struct Verifier<'a> {
     shared: &'a Arc<Shared>,
     watch: &'a mut dyn VerifyWatch,
     done: Verified,
-    /// Damaged places in layers.
-    layers: BTreeSet<(LayerId, u64)>,
+    /// Damaged places in layers, of those that the timeline branches from, too.
+    layers: BTreeSet<(PathBuf, Option<u64>)>,
     /// Damaged records.
     records: BTreeSet<Lsn>,
 }
@@ -139,26 +139,22 @@ impl Verifier<'_> {
         let layers: Arc<LayerSet> = self.shared.layers();
         let all = || layers.files().map(|(_, layer)| layer);
         let total = all().map(|layer| layer.summary().file_size).sum();
+        let uncached = Arc::new(BlockCache::new(0));
         for layer in all() {
             let mut findings = Vec::new();
-            match open_anew(self.shared, layer.id()) {
-                Ok(anew) => anew.examine(&mut |finding| findings.push(finding)),
-                Err(StoreError::Layer(error)) => findings.push(LayerFinding {
-                    error,
-                    from_key: None,
-                }),
-                // A compaction has made another of it since; that one is not looked at.
-                Err(_) if !self.is_present(layer.id()) => {}
-                Err(error) => self.tell(Finding {
-                    file: Some(self.shared.paths.layer(layer.id())),
-                    offset: None,
-                    key: None,
-                    lsn: None,
-                    problem: error.to_string(),
-                }),
+            let examined = layer.anew(&uncached).examine(&mut |finding| {
+                findings.push((finding.error, finding.from_key));
+            });
+            if let Err(StoreError::Layer { source, .. }) = examined {
+                findings.push((*source, None));
             }
-            for finding in findings {
-                self.layer_finding(layer.id(), &finding);
+            for (error, from_key) in findings {
+                // A compaction may have made another of it since; that one is not looked at.
+                if error.offset().is_none() && !self.is_present(layer.id()) {
+                    continue;
+                }
+                let key = from_key.map(|key| key.to_string());
+                self.layer_finding(layer.path(), error.offset(), key, None, problem(&error));
             }
             self.done.layers += 1;
             self.done.layer_bytes += layer.summary().file_size;
@@ -172,17 +168,23 @@ impl Verifier<'_> {
         layers.files().any(|(_, layer)| layer.id() == id)
     }
 
-    fn layer_finding(&mut self, id: LayerId, finding: &LayerFinding) {
-        let (LayerError::Damaged { offset, .. } | LayerError::Io { offset, .. }) = finding.error;
+    fn layer_finding(
+        &mut self,
+        path: &Path,
+        offset: Option<u64>,
+        key: Option<String>,
+        lsn: Option<Lsn>,
+        problem: String,
+    ) {
         if self.layers.len() < MAX_PLACES {
-            self.layers.insert((id, offset));
+            self.layers.insert((path.to_owned(), offset));
         }
         self.tell(Finding {
-            file: Some(self.shared.paths.layer(id)),
-            offset: Some(offset),
-            key: finding.from_key.map(|key| key.to_string()),
-            lsn: None,
-            problem: problem(&finding.error),
+            file: Some(path.to_owned()),
+            offset,
+            key,
+            lsn,
+            problem,
         });
     }
 
@@ -367,8 +369,25 @@ impl Verifier<'_> {
 
     /// Tells what cannot be read, unless it is for damage that was told.
     fn read_finding(&mut self, what: &str, lsn: Lsn, error: &ReadError) {
-        if self.is_known(error) {
-            return;
+        if let ReadError::Store(error) = error {
+            let mut cause: &StoreError = error;
+            while let StoreError::DirectoriesLost { source, .. } = cause {
+                cause = source;
+            }
+            if let StoreError::Layer { path, source } = cause {
+                let place = (path.clone(), source.offset());
+                if !self.layers.contains(&place) {
+                    // Of another timeline's.
+                    let (key, problem) = (Some(what.to_owned()), problem(&**source));
+                    self.layer_finding(path, place.1, key, Some(lsn), problem);
+                }
+                return;
+            }
+            if let StoreError::BadRecord { start, .. } = cause
+                && self.records.contains(start)
+            {
+                return;
+            }
         }
         self.tell(Finding {
             file: None,
@@ -377,19 +396,6 @@ impl Verifier<'_> {
             lsn: Some(lsn),
             problem: problem(error),
         });
-    }
-
-    fn is_known(&self, error: &ReadError) -> bool {
-        let ReadError::Store(error) = error else {
-            return false;
-        };
-        match &**error {
-            StoreError::Layer(
-                LayerError::Damaged { layer, offset, .. } | LayerError::Io { layer, offset, .. },
-            ) => self.layers.contains(&(*layer, *offset)),
-            StoreError::BadRecord { start, .. } => self.records.contains(start),
-            _ => false,
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use pagecache::storage::{Access, Rng, SimulatedDisk, Storage, create_dirs_durabl
 use pagecache::{
     HistoryEntry, Key, LayerId, LayerKind, LayerRecord, LayerSummary, Manifest, ManifestFile,
     RulesRecord, RunId, Settings, TenantManifest, TenantPaths, TimelinePaths, WalStore,
-    list_timelines, remove_strays,
+    list_timelines, take_inventory,
 };
 use walrecord::{Lsn, PgVersion, TenantId, TimelineId};
 
@@ -266,7 +266,7 @@ impl World {
     }
 
     fn check(&mut self, disk: &SimulatedDisk) -> Result<(), Ending> {
-        remove_strays(disk)?;
+        take_inventory(disk)?;
         self.check_tenant(disk)?;
         self.check_manifest(disk)?;
         if self.manifest.acknowledged.is_some() {

@@ -46,15 +46,20 @@ pub(crate) struct Commit {
 impl History {
     /// A history on one Postgres timeline.
     pub(crate) fn new(seed: u64, records: usize) -> History {
-        History::with(seed, records, &[])
+        History::with(seed, records, &[], 0)
     }
 
     /// A history that goes through several Postgres timelines.
     pub(crate) fn promoted(seed: u64, records: usize) -> History {
-        History::with(seed, records, &PROMOTIONS)
+        History::with(seed, records, &PROMOTIONS, 0)
     }
 
-    fn with(seed: u64, records: usize, promotions: &[f64]) -> History {
+    /// A history with so much WAL that it goes through several segments, though it does little.
+    pub(crate) fn long(seed: u64, records: usize) -> History {
+        History::with(seed, records, &[], 130_000)
+    }
+
+    fn with(seed: u64, records: usize, promotions: &[f64], filler: usize) -> History {
         let mut rng = Rng::new(seed);
         let start = Lsn::new(u64::from(SEGMENT_SIZE) * 7);
         let mut scribe = Scribe {
@@ -85,6 +90,11 @@ impl History {
                 .any(|part| number == (records as f64 * part) as usize)
             {
                 switches.push(scribe.promote(&mut rng));
+                states.push(scribe.writer.end(), &scribe.files);
+            }
+            if filler > 0 && number % 20 == 0 {
+                let message = NewRecord::new(Rmgr::LogicalMessage, 0, &vec![7; filler]);
+                starts.push(scribe.write(&message));
                 states.push(scribe.writer.end(), &scribe.files);
             }
             let record = scribe.some_record(&mut rng, number > records * 2 / 5);
@@ -210,7 +220,14 @@ impl Scribe {
             0..50 => self.insert(rel_here, blocks, rng),
             50..65 => self.delete(rel_here, blocks, rng),
             65..70 => self.image(rel_here, blocks, rng),
-            70..75 => create(rel(db, rng.below(MAX_RELATIONS))),
+            70..75 => {
+                // A server gives a new relation a number that no file has.
+                let new = rel(db, rng.below(MAX_RELATIONS));
+                match self.files.forks.contains_key(&(new, ForkNumber::Main)) {
+                    true => self.insert(rel_here, blocks, rng),
+                    false => create(new),
+                }
+            }
             75..80 => truncate(rel_here, rng.below(blocks as u64 + 1) as u32),
             80..84 => self.commit(&[rel_here]),
             84..90 => self.commit(&[]),

@@ -9,6 +9,8 @@
 mod bounds;
 mod faults;
 mod history;
+mod isolation;
+mod kill;
 mod model;
 mod retention;
 mod times;

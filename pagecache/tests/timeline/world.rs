@@ -7,7 +7,7 @@ use std::time::Duration;
 use pagecache::storage::{Access, Rng, SimulatedDisk, Storage};
 use pagecache::{
     Clock, ControlState, ImportParams, ManualClock, NewBranch, Progress, ReadError, Store,
-    StoreConfig, StoreError, Timeline, TimelinePaths, remove_strays,
+    StoreConfig, StoreError, Timeline, TimelinePaths, take_inventory,
 };
 use slog::{Discard, Logger, o};
 use walrecord::rmgr::xlog::{CheckPoint, ParameterChange};
@@ -37,6 +37,8 @@ pub(crate) type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 /// What was promised, and by which history it is judged.
 #[derive(Clone)]
 pub(crate) struct World {
+    /// Where the history goes.
+    pub(crate) ids: (TenantId, TimelineId),
     pub(crate) history: Arc<History>,
     /// Where the import starts and stops: ends of records.
     pub(crate) import: (Lsn, Lsn),
@@ -81,12 +83,15 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
     }
 }
 
-pub(crate) fn open(disk: &SimulatedDisk, config: StoreConfig) -> Result<Store, StoreError> {
+pub(crate) fn open<S: Storage + Clone + 'static>(
+    disk: &S,
+    config: StoreConfig,
+) -> Result<Store, StoreError> {
     Store::open(Arc::new(disk.clone()), config, Logger::root(Discard, o!()))
 }
 
-pub(crate) fn open_at(
-    disk: &SimulatedDisk,
+pub(crate) fn open_at<S: Storage + Clone + 'static>(
+    disk: &S,
     config: StoreConfig,
     clock: &Arc<ManualClock>,
 ) -> Result<Store, StoreError> {
@@ -105,6 +110,7 @@ impl World {
         let start = rng.between(0, lsns.len() as u64 / 5);
         let stop = rng.between(start + 1, lsns.len() as u64 * 2 / 5);
         World {
+            ids: (TENANT, TIMELINE),
             history: Arc::clone(history),
             // A redo position is where a record starts.
             import: (history.starts[start as usize], lsns[stop as usize]),
@@ -119,8 +125,8 @@ impl World {
 
     pub(crate) fn params(&self) -> ImportParams {
         ImportParams {
-            tenant: TENANT,
-            timeline: TIMELINE,
+            tenant: self.ids.0,
+            timeline: self.ids.1,
             name: "main".to_owned(),
             system_identifier: SYSTEM_IDENTIFIER,
             rules: RULES,
@@ -418,7 +424,11 @@ impl World {
     }
 
     /// Opens what a crash left, checks it, and lets the history go on to its end there.
-    pub(crate) fn check_after_crash(&self, disk: &SimulatedDisk, rng: &mut Rng) -> Outcome<()> {
+    pub(crate) fn check_after_crash<S: Storage + Clone + 'static>(
+        &self,
+        disk: &S,
+        rng: &mut Rng,
+    ) -> Outcome<()> {
         let mut world = self.clone();
         let store = open_at(disk, config(rng), &self.retained.clock)?;
         let timeline = match store.timeline(None, "main") {
@@ -455,7 +465,7 @@ impl World {
         self.check_branches(&store, rng)?;
         store.close();
         drop(store);
-        let strays = remove_strays(disk)?;
+        let strays = take_inventory(disk)?.removed;
         if strays.is_empty() {
             Ok(())
         } else {
@@ -498,7 +508,7 @@ impl World {
 
     /// The files are those that `pg_wal` would have: each timeline's hold its WAL whole, the first of one that
     /// begins in a segment begins with what the timelines before have there.
-    fn check_segments(&self, disk: &SimulatedDisk, wal_start: Lsn) -> Outcome<()> {
+    fn check_segments(&self, disk: &dyn Storage, wal_start: Lsn) -> Outcome<()> {
         let start = self.import.0.segment_start(SEGMENT_SIZE);
         let mut timelines = vec![(1, start)];
         timelines.extend(&self.history.switches);

@@ -12,6 +12,7 @@ use walrecord::Lsn;
 use super::client::Server;
 use super::past::{Asked, json, position};
 use super::{answer, open_offline, settled};
+use crate::status::refused_status;
 use crate::{cli, maintain};
 
 /// `pageserver compact`
@@ -87,6 +88,12 @@ struct Listed {
     last_record_lsn: String,
     layer_bytes: u64,
     wal_bytes: u64,
+    /// Why it could not be opened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+    /// Damaged layer files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    damage: Vec<String>,
 }
 
 impl From<TimelineStatus> for Listed {
@@ -101,6 +108,8 @@ impl From<TimelineStatus> for Listed {
             last_record_lsn: status.last_record_lsn.to_string(),
             layer_bytes: status.layer_bytes,
             wal_bytes: status.wal_bytes,
+            refused: status.refused,
+            damage: status.damage,
         }
     }
 }
@@ -126,12 +135,21 @@ pub fn timeline_list(args: &cli::TimelineList, log: &Logger) -> Result<()> {
                 timeline.wait_examined(crate::follow::EXAMINE_LIMIT)?;
                 all.push(listed(&timeline));
             }
+            let refused = store.refused().iter().filter_map(refused_status);
+            all.extend(refused.map(Listed::from));
         }
     }
     if args.json {
         return json(&all);
     }
     for one in &all {
+        if let Some(reason) = &one.refused {
+            answer(&format!(
+                "{}  {}  REFUSED: {reason}",
+                one.name, one.timeline_id
+            ));
+            continue;
+        }
         let ancestor = one.ancestor_timeline_id.as_ref().map(|id| {
             let found = all.iter().find(|other| other.timeline_id == *id);
             found.map_or(id, |other| &other.name)
@@ -140,8 +158,12 @@ pub fn timeline_list(args: &cli::TimelineList, log: &Logger) -> Result<()> {
             (Some(ancestor), Some(lsn)) => format!("  branch of {ancestor} at {lsn}"),
             _ => String::new(),
         };
+        let damaged = match one.damage.len() {
+            0 => String::new(),
+            count => format!("  {count} layers DAMAGED"),
+        };
         answer(&format!(
-            "{}  {}  {} to {}  {:.1} MB layers, {:.1} MB WAL{branch}",
+            "{}  {}  {} to {}  {:.1} MB layers, {:.1} MB WAL{branch}{damaged}",
             one.name,
             one.timeline_id,
             one.oldest_lsn,
@@ -165,6 +187,8 @@ fn listed(timeline: &pagecache::Timeline) -> Listed {
         last_record_lsn: progress.last_record.to_string(),
         layer_bytes: sizes.layer_bytes,
         wal_bytes: sizes.wal_bytes,
+        refused: None,
+        damage: timeline.damage().iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -34,6 +34,13 @@ pub fn status(args: &Status) -> Result<()> {
 }
 
 fn show(timeline: &TimelineStatus) {
+    if let Some(reason) = &timeline.refused {
+        answer(&format!(
+            "timeline {} ({}) of tenant {}\n  REFUSED         {reason}",
+            timeline.name, timeline.timeline_id, timeline.tenant_id
+        ));
+        return;
+    }
     answer(&format!(
         "timeline {} ({}) of tenant {}, PostgreSQL {} on its timeline {}",
         timeline.name,
@@ -78,6 +85,16 @@ fn show(timeline: &TimelineStatus) {
                 .map_or(String::new(), |error| format!("; last error: {error}"))
         )),
         None => answer("  primary         none is followed"),
+    }
+    let reads = &timeline.reads;
+    if let (Some(layers), Some(records)) = (reads.layers_p99, reads.records_p99) {
+        answer(&format!(
+            "  reads           {} pages; for 99 % of them at most {layers} layer files and {records} records",
+            reads.pages
+        ));
+    }
+    for damage in &timeline.damage {
+        answer(&format!("  DAMAGED         {damage}"));
     }
     if let Some(failure) = &timeline.failure {
         answer(&format!("  FAILED          {failure}"));

@@ -20,8 +20,8 @@ pub use maintenance::{
 };
 pub use service::HttpService;
 pub use source::{
-    CheckoutRequest, CheckpointDone, ErrorBody, ReceiverState, ServerStatus, StatusSource,
-    TenantStatus, TimelineStatus,
+    CheckoutRequest, CheckpointDone, ErrorBody, ReadState, ReceiverState, ServerStatus,
+    StatusSource, TenantStatus, TimelineStatus,
 };
 
 /// For fuzzing: reads the query of a URL as that of every path. What is read can be written again.

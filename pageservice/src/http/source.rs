@@ -128,6 +128,31 @@ pub struct TimelineStatus {
     pub receiver: Option<ReceiverState>,
     /// Why ingest stopped for good; absent if it did not.
     pub failure: Option<String>,
+    /// Why the timeline could not be opened; absent if it was. Nothing but its ids is known then.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// Layer files that are damaged, each with what was found first.
+    #[serde(default)]
+    pub damage: Vec<String>,
+    /// What reads of pages took since the start.
+    #[serde(default)]
+    pub reads: ReadState,
+}
+
+/// What reads of a timeline's pages took since the start. Quantiles are bounds of a histogram's buckets: at most so
+/// much. Absent as long as there were none, or if it is more than the histogram tells apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadState {
+    /// Pages that were read.
+    pub pages: u64,
+    /// Layer files looked into for a page: the median.
+    pub layers_p50: Option<u64>,
+    /// The 99th percentile.
+    pub layers_p99: Option<u64>,
+    /// Records applied for a page: the median.
+    pub records_p50: Option<u64>,
+    /// The 99th percentile.
+    pub records_p99: Option<u64>,
 }
 
 /// How a timeline's replication client is doing.

@@ -13,9 +13,10 @@ use super::retention::Retention;
 use super::rewrite::Rewriter;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{Layer, LayerId, RunId};
+use crate::layer::{LayerId, RunId};
 use crate::manifest::Rewrite;
 use crate::timeline::shared::Shared;
+use crate::timeline::stored_layer::StoredLayer;
 
 /// Keys after which a compaction looks whether others wait for it.
 const KEYS_PER_LOOK: u64 = 256;
@@ -33,7 +34,10 @@ pub(super) fn begin(shared: &Shared, mut from: Vec<RunId>) -> Result<(), StoreEr
     shared.change_manifest(|manifest| {
         let into = RunId::new(manifest.next_layer.get());
         manifest.next_layer = LayerId::new(manifest.next_layer.get() + 1);
-        let cutoff = manifest.gc_cutoff;
+        let cutoff = match shared.history_held() {
+            Some(_) => Lsn::INVALID,
+            None => manifest.gc_cutoff,
+        };
         // Asked for behind the cutoff: what comes to be held below it was held, or is refused.
         let points = shared.retained_points();
         let below = |point: &Lsn| *point < cutoff;
@@ -47,6 +51,44 @@ pub(super) fn begin(shared: &Shared, mut from: Vec<RunId>) -> Result<(), StoreEr
     })
 }
 
+/// Whether what was begun cannot go on: a layer that it reads is damaged, or it gives up versions and nobody can
+/// tell any more whether it may.
+pub(super) fn is_stuck(shared: &Shared, rewrite: &Rewrite) -> bool {
+    let layers = shared.layers();
+    let inputs = layers.files().filter(|(run, _)| rewrite.from.contains(run));
+    let mut to_come = inputs.filter(|(_, layer)| layer.summary().last_key >= rewrite.done);
+    let gives_up = rewrite.cutoff != Lsn::INVALID;
+    to_come.any(|(_, layer)| layer.damage().is_some())
+        || (gives_up && shared.history_held().is_some())
+}
+
+/// After damage stopped it. If nothing of it counts yet it is as if it had not been begun; else it stays as far as
+/// it is, for readers know how to read that.
+pub(super) fn give_up(
+    shared: &Shared,
+    rewrite: &Rewrite,
+    damage: StoreError,
+) -> Result<(), StoreError> {
+    if !is_stuck(shared, rewrite) {
+        if shared.history_held().is_some() {
+            return Err(damage);
+        }
+        // It is not in what is merged: what is to be kept cannot be looked up.
+        shared.hold_history(Arc::new(damage));
+    }
+    if rewrite.done == Key::all().start {
+        shared.change_manifest(|manifest| manifest.rewrite = None)?;
+        shared.change_layers(|set| {
+            let files: Vec<_> = set
+                .files()
+                .map(|(run, layer)| (run, Arc::clone(layer)))
+                .collect();
+            set.set_files(files, None);
+        });
+    }
+    Ok(())
+}
+
 /// Goes on with what was begun. Returns whether it came to its end: if the timeline stops, it does not.
 pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, StoreError> {
     let layers = shared.layers();
@@ -55,7 +97,7 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
     let oldest = older.find(|run| *run != rewrite.into);
     let is_bottom = shared.manifest().ancestor.is_none()
         && oldest.is_none_or(|run| rewrite.from.contains(&run));
-    let inputs: Vec<Arc<Layer>> = layers
+    let inputs: Vec<Arc<StoredLayer>> = layers
         .files()
         .filter(|(run, _)| rewrite.from.contains(run))
         .map(|(_, layer)| Arc::clone(layer))
@@ -106,7 +148,7 @@ fn wait_for_ingest(shared: &Shared) -> bool {
 fn publish(
     shared: &Shared,
     rewrite: &Rewrite,
-    layer: Option<Arc<Layer>>,
+    layer: Option<Arc<StoredLayer>>,
     done: Option<Key>,
 ) -> Result<(), StoreError> {
     let is_over =

@@ -8,13 +8,14 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, Layer, Scan};
+use crate::layer::EntryKind;
+use crate::timeline::stored_layer::{StoredLayer, StoredScan};
 
 /// Reads layers side by side, each from where it is needed on. Memory is a block of each layer that is being
 /// read, and those overlap only as far as the layers overlap in keys.
 pub(super) struct Merge<'a> {
     /// Layers that begin above what was read, the first to come last.
-    waiting: Vec<&'a Arc<Layer>>,
+    waiting: Vec<&'a Arc<StoredLayer>>,
     sources: Vec<Source<'a>>,
     /// The next version of each source.
     next: BinaryHeap<Reverse<(Key, Lsn, usize)>>,
@@ -24,7 +25,7 @@ pub(super) struct Merge<'a> {
 
 /// A layer that is being read, and the version at which it stands.
 struct Source<'a> {
-    scan: Scan<'a>,
+    scan: StoredScan<'a>,
     kind: EntryKind,
     value: Vec<u8>,
 }
@@ -39,7 +40,7 @@ pub(super) struct Version<'a> {
 
 impl<'a> Merge<'a> {
     /// Everything in `layers` with keys from `from` on.
-    pub(super) fn new(layers: impl Iterator<Item = &'a Arc<Layer>>, from: Key) -> Merge<'a> {
+    pub(super) fn new(layers: impl Iterator<Item = &'a Arc<StoredLayer>>, from: Key) -> Merge<'a> {
         let mut waiting: Vec<_> = layers
             .filter(|layer| layer.summary().last_key >= from)
             .collect();

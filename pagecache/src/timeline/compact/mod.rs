@@ -19,6 +19,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slog::{debug, info, warn};
+use walrecord::Lsn;
 
 use super::Timeline;
 use super::shared::Shared;
@@ -46,6 +47,8 @@ pub struct CompactionReport {
     pub layers: (u64, u64),
     /// Bytes of layer files before and after.
     pub bytes: (u64, u64),
+    /// Layer files that were left as they are because they are damaged.
+    pub damaged: u64,
 }
 
 /// Compacts whenever there is something to, until the timeline stops.
@@ -77,7 +80,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
 
 impl Timeline {
     /// Merges layers as far as the background work would by now; with `fully`, all of them into one run. What
-    /// may go by the present cutoff goes.
+    /// may go by the present cutoff goes. Damaged files stay where and as they are, and with them the order of what
+    /// is above and below: those are merged apart.
     ///
     /// # Errors
     /// If a layer cannot be read or written, or the timeline stops. What was done until then counts.
@@ -91,6 +95,7 @@ impl Timeline {
             runs: (before.runs, after.runs),
             layers: (before.layers, after.layers),
             bytes: (before.layer_bytes, after.layer_bytes),
+            damaged: self.damage().len() as u64,
         })
     }
 }
@@ -107,24 +112,38 @@ fn compact(
     mut fully: bool,
 ) -> Result<u64, StoreError> {
     let mut merges = 0;
+    let wants_all = fully;
+    let mut all = Vec::new();
     loop {
         if shared.tracker.is_stopping() {
             return Err(StoreError::Stopping);
         }
         let begun = shared.manifest().rewrite.clone();
         let Some(rewrite) = begun else {
-            let chosen = if std::mem::take(&mut fully) {
-                all_runs(shared)
-            } else {
-                choose(shared)
-            };
-            match chosen {
+            if std::mem::take(&mut fully) {
+                all = all_runs(shared);
+            }
+            match all.pop().or_else(|| choose(shared)) {
                 Some(from) => job::begin(shared, from)?,
                 None => return Ok(merges),
             }
             continue;
         };
-        if job::go_on(shared, &rewrite)? {
+        if job::is_stuck(shared, &rewrite) {
+            warn!(shared.log, "a compaction stays as it is: damage is in its way"; "into" => %rewrite.into);
+            return Ok(merges);
+        }
+        let done = match job::go_on(shared, &rewrite) {
+            Err(error) if error.is_damage() => {
+                warn!(shared.log, "compaction leaves what is damaged"; "error" => %error);
+                job::give_up(shared, &rewrite, error)?;
+                // There is more to leave out now.
+                fully = wants_all;
+                continue;
+            }
+            done => done?,
+        };
+        if done {
             merges += 1;
             info!(shared.log, "layers compacted"; "runs" => rewrite.from.len(),
                 "runs_left" => shared.layers().runs().len());
@@ -132,24 +151,42 @@ fn compact(
     }
 }
 
-fn all_runs(shared: &Shared) -> Option<Vec<RunId>> {
+/// The runs between damaged ones, the newest last.
+fn all_runs(shared: &Shared) -> Vec<Vec<RunId>> {
     let layers = shared.layers();
-    let runs: Vec<RunId> = layers.runs().iter().map(|run| run.id()).collect();
-    (!runs.is_empty()).then_some(runs)
+    let stretches = layers.runs().split(|run| run.is_damaged());
+    let ids = stretches.map(|runs| runs.iter().map(|run| run.id()).collect());
+    let mut all: Vec<Vec<RunId>> = ids.filter(|runs: &Vec<RunId>| !runs.is_empty()).collect();
+    all.reverse();
+    all
 }
 
 fn choose(shared: &Shared) -> Option<Vec<RunId>> {
     let layers = shared.layers();
-    let runs: Vec<RunSize> = layers.runs().iter().map(|run| (&**run).into()).collect();
-    let policy = {
+    let (has_base, policy) = {
         let manifest = shared.manifest();
-        Policy {
+        let cutoff = match shared.history_held() {
+            Some(_) => Lsn::INVALID,
+            None => manifest.gc_cutoff,
+        };
+        let policy = Policy {
             merge_runs: shared.config.merge_runs.max(2),
             small: shared.config.compacted_layer / SMALL_PART,
-            has_base: manifest.ancestor.is_none(),
-            cutoff: manifest.gc_cutoff,
+            has_base: false,
+            cutoff,
             last: manifest.disk_consistent_lsn,
-        }
+        };
+        (manifest.ancestor.is_none(), policy)
     };
-    policy.choose(&runs)
+    let oldest = layers.runs().last().map(|run| run.id());
+    let mut stretches = layers.runs().split(|run| run.is_damaged());
+    stretches.find_map(|runs| {
+        let holds_oldest = runs.last().map(|run| run.id()) == oldest;
+        let sizes: Vec<RunSize> = runs.iter().map(|run| (&**run).into()).collect();
+        let policy = Policy {
+            has_base: has_base && holds_oldest,
+            ..policy
+        };
+        policy.choose(&sizes)
+    })
 }

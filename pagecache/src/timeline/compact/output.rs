@@ -6,9 +6,10 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
-use crate::layer::{EntryKind, Layer, LayerKind, LayerOptions};
+use crate::layer::{EntryKind, LayerKind, LayerOptions};
 use crate::timeline::layer_file::LayerFile;
 use crate::timeline::shared::Shared;
+use crate::timeline::stored_layer::StoredLayer;
 
 /// Blocks of a relation that are stored and moved as one: a segment file of Postgres, 1 GiB.
 const CHUNK_BLOCKS: u32 = 1 << 17;
@@ -60,7 +61,7 @@ impl<'a> Outputs<'a> {
     }
 
     /// Ends the file, if there is one: it is durable then, and nobody knows of it.
-    pub(super) fn finish_file(&mut self) -> Result<Option<Arc<Layer>>, StoreError> {
+    pub(super) fn finish_file(&mut self) -> Result<Option<Arc<StoredLayer>>, StoreError> {
         self.bytes = 0;
         let finished = self.file.take().map(|file| file.finish(self.shared));
         Ok(finished.transpose()?.map(Arc::new))

@@ -183,7 +183,7 @@ impl<'a> Rewriter<'a> {
                 self.chain.write_newest(key, out)?;
                 Ok(ChainLength::based())
             }
-            Err(ReadError::Store(error)) => Err(*error),
+            Err(ReadError::Store(error)) if !error.is_damage() => Err(*error),
             Err(_) => Ok(length),
         }
     }
@@ -192,7 +192,8 @@ impl<'a> Rewriter<'a> {
         Snapshot::over(self.shared, Arc::clone(&self.layers), lsn)
     }
 
-    /// Makes the newest version, a change at `lsn`, an image. Returns false if that cannot be: redo refuses it.
+    /// Makes the newest version, a change at `lsn`, an image. Returns false if that cannot be: redo refuses it, or what
+    /// it rests on is damaged.
     fn make_image(&mut self, page: PageKey, lsn: Lsn) -> Result<bool, StoreError> {
         if self.chain.is_stuck() {
             return Ok(false);
@@ -207,7 +208,7 @@ impl<'a> Rewriter<'a> {
                 self.chain.rest_on(lsn, &image);
                 Ok(true)
             }
-            Err(ReadError::Store(error)) => Err(*error),
+            Err(ReadError::Store(error)) if !error.is_damage() => Err(*error),
             // Changes that say so when the page is read.
             Err(_) => {
                 self.chain.stick();
