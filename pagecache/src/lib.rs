@@ -66,16 +66,17 @@ pub use layer::{
 pub use manifest::{
     Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,
     FIRST_CLONE_TIMELINE, HistoryEntry, LayerRecord, Manifest, ManifestDamage, ManifestError,
-    ManifestFile, ManifestFormat, Rewrite, RulesRecord, Settings, TenantManifest, TenantPaths,
-    TimelinePaths, list_tenants, list_timelines, remove_strays,
+    ManifestFile, ManifestFormat, Replaced, Rewrite, RulesRecord, Settings, Superseded,
+    TenantManifest, TenantPaths, TimelinePaths, Upstream, list_tenants, list_timelines,
+    remove_strays,
 };
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::Store;
 pub use timeline::{
     CompactionReport, EndedTransaction, Finding, ForkSize, GcReport, ImportParams, ImportWriter,
-    NewBranch, PageVersion, PageVersionKind, Progress, ReadStats, Snapshot, TimeError, TimeTarget,
-    Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage, VerifyWatch, VersionOrigin,
-    WaitError,
+    NewBranch, NewSuccessor, PageVersion, PageVersionKind, Progress, ReadStats, Snapshot,
+    TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage,
+    VerifyWatch, VersionOrigin, WaitError,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

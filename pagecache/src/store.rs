@@ -16,7 +16,8 @@ use crate::manifest::{
 use crate::storage::{Storage, StoreLock};
 use crate::timeline;
 use crate::timeline::{
-    ImportParams, ImportWriter, NewBranch, Surroundings, Timeline, remove_timeline,
+    ImportParams, ImportWriter, NewBranch, NewSuccessor, Surroundings, Timeline,
+    finish_successions, kept_name, remove_timeline,
 };
 
 /// An open store. It holds the directory's lock: one process at a time.
@@ -79,13 +80,15 @@ impl Store {
     /// If there is none, or more than one tenant has that name.
     pub fn timeline(&self, tenant: Option<TenantId>, name: &str) -> Result<Timeline, StoreError> {
         let id: Option<TimelineId> = name.parse().ok();
-        let mut found = self.timelines().into_iter().filter(|timeline| {
+        // Locked while names are compared: another timeline may take one over.
+        let timelines = self.lock();
+        let mut found = timelines.values().filter(|timeline| {
             let info = timeline.info();
             let named = info.name == name || Some(info.timeline) == id;
             named && tenant.is_none_or(|tenant| tenant == info.tenant)
         });
         match (found.next(), found.next()) {
-            (Some(timeline), None) => Ok(timeline),
+            (Some(timeline), None) => Ok(timeline.clone()),
             (None, _) => Err(StoreError::NoTimeline(name.to_owned())),
             (Some(_), Some(_)) => Err(StoreError::AmbiguousTimeline(name.to_owned())),
         }
@@ -125,6 +128,34 @@ impl Store {
         let timeline = from.branch(self.around.clone(), branch)?;
         self.add(timeline.clone());
         Ok(timeline)
+    }
+
+    /// Makes a branch that takes the name and the place of the timeline that it branches from, because its primary
+    /// goes on from the branch point on another way. The timeline is kept as it is, under another name, and takes no
+    /// WAL any more. After a crash all of that is so or nothing.
+    ///
+    /// # Errors
+    /// If no record ends at the fork, if it is not readable, if the timeline's place was taken before, or if the disk
+    /// refuses; nothing has changed then.
+    pub fn succeed(
+        &self,
+        from: &Timeline,
+        successor: &NewSuccessor,
+    ) -> Result<Timeline, StoreError> {
+        let _one = self
+            .branching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let info = from.info();
+        let kept = kept_name(&info.name, successor.fork, |name| {
+            self.check_name(info.tenant, name).is_ok()
+        });
+        let made = from.make_successor(self.around.clone(), successor, &kept)?;
+        // At no moment is there no timeline of the name, or are there two.
+        let mut timelines = self.lock();
+        from.step_back(successor, &kept);
+        timelines.insert(successor.timeline, made.clone());
+        Ok(made)
     }
 
     /// Removes a timeline and all that only it has. Reads of it that have begun may fail.
@@ -207,6 +238,7 @@ fn open_tenant(
         }
         manifests.push(manifest);
     }
+    finish_successions(storage, tenant, &mut manifests)?;
     while !manifests.is_empty() {
         let is_next = |manifest: &Manifest| {
             let ancestor = manifest.ancestor.as_ref();

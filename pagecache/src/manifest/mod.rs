@@ -22,4 +22,8 @@ pub use strays::{list_tenants, list_timelines, remove_strays};
 pub use tenant::{
     CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, FIRST_CLONE_TIMELINE, TenantManifest,
 };
-pub use timeline::{Ancestor, HistoryEntry, LayerRecord, Manifest, Rewrite, RulesRecord, Settings};
+pub(crate) use timeline::NAME_LIMIT;
+pub use timeline::{
+    Ancestor, HistoryEntry, LayerRecord, Manifest, Replaced, Rewrite, RulesRecord, Settings,
+    Superseded, Upstream,
+};

@@ -52,7 +52,7 @@ impl Ancestor {
             let last_record = ancestor.shared.tracker.get().last_record;
             if last_record < ancestor.lsn {
                 return Err(ReadError::AncestorBehind {
-                    timeline: ancestor.shared.name().to_owned(),
+                    timeline: ancestor.shared.name(),
                     branch: ancestor.lsn,
                     last_record,
                 });

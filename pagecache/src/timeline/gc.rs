@@ -57,6 +57,10 @@ impl Shared {
         let Some(bytes) = self.config.history_bytes else {
             return Ok(());
         };
+        // What another timeline has taken the place of is kept until a person gives it up.
+        if self.is_read_only() {
+            return Ok(());
+        }
         let progress = self.tracker.get();
         let cutoff = back(progress.last_record, bytes);
         if cutoff.saturating_sub(progress.readable_from) <= bytes / STEP_PART {

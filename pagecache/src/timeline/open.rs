@@ -101,6 +101,10 @@ pub(crate) fn open(
         LayerSet::new(start, ancestor),
     );
     shared.set_complete();
+    if shared.is_read_only() {
+        // Nobody comes to say where its WAL ends; it ends where it ends.
+        shared.settle_tail();
+    }
     let layers = open_layers(&shared)?;
     shared.change_layers(|set| *set = layers);
     load_directories(&shared)?;

@@ -29,6 +29,9 @@ impl Manifest {
             wal_start: Lsn::INVALID,
             gc_cutoff: Lsn::INVALID,
             ancestor: None,
+            upstream: None,
+            replaces: None,
+            superseded: None,
             settings: Settings {
                 data_checksums: params.data_checksums,
                 rules: Vec::new(),

@@ -430,6 +430,9 @@ fn first_manifest(start: Lsn) -> Manifest {
         wal_start: Lsn::INVALID,
         gc_cutoff: Lsn::INVALID,
         ancestor: None,
+        upstream: None,
+        replaces: None,
+        superseded: None,
         settings: Settings {
             data_checksums: false,
             rules: vec![RulesRecord {

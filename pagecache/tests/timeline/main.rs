@@ -9,6 +9,7 @@
 mod faults;
 mod history;
 mod model;
+mod succession;
 mod times;
 mod verify;
 mod wal;
