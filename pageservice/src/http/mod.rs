@@ -14,11 +14,13 @@ pub use history::{
     Finding, HistoryRequest, HistorySource, LsnOfTime, MAX_VERSIONS, PageHistory, PageVersion,
     TimeKind, TimeOfLsn, TransactionEnd, VerifyDone,
 };
-pub use maintenance::{BranchRequest, CompactDone, DeleteDone, GcDone, MaintenanceSource};
+pub use maintenance::{
+    BranchRequest, CompactDone, DeleteDone, FollowRequest, GcDone, MaintenanceSource,
+};
 pub use service::HttpService;
 pub use source::{
     CheckoutRequest, CheckpointDone, ErrorBody, ReceiverState, ServerStatus, StatusSource,
-    TenantStatus, TimelineStatus,
+    SupersededState, TenantStatus, TimelineStatus, UpstreamState,
 };
 
 /// For fuzzing: reads the query of a URL as that of every path. What is read can be written again.

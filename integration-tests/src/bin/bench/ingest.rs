@@ -11,10 +11,10 @@ use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
 use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
-use pageserver_bin::run::{Following, follow_options};
+use pageserver_bin::receivers::{Feed, Following};
 use pageserver_bin::stop::Stop;
 use stockpg::{Cluster, Scratch};
-use walreceiver::{ConnInfo, ReceiverStatus, SlotName};
+use walreceiver::SlotName;
 use walrecord::Lsn;
 
 use crate::Bench;
@@ -114,11 +114,13 @@ fn ingest(bench: &Bench, cluster: &Cluster, home: &Path, number: usize, end: Lsn
     let store = open(bench, home)?;
     let timeline = store.timeline(None, "main")?;
     timeline.wait_examined(LIMIT)?;
-    let primary: ConnInfo = cluster.address().conninfo("postgres").parse()?;
-    let options = follow_options(&timeline, &primary, &our_slot(number)?, PeerKind::Postgres);
+    let feed = Feed {
+        conninfo: cluster.address().conninfo("postgres").parse()?,
+        slot: our_slot(number)?,
+        peer: PeerKind::Postgres,
+    };
     let began = Instant::now();
-    let status = ReceiverStatus::new();
-    let following = Following::start(&timeline, options, &status, &bench.log)?;
+    let following = Following::start(&timeline, &feed, &bench.log)?;
     let done = wait_durable(&timeline, end);
     let seconds = began.elapsed().as_secs_f64();
     following.stop();
