@@ -244,6 +244,23 @@ pub enum StoreError {
         /// The timelines that branch from it.
         branches: Vec<TimelineId>,
     },
+    /// Another timeline has taken its place: it takes no WAL any more.
+    #[error(
+        "timeline {0:?} is kept as it was when its primary's failover left it, and takes no WAL any more"
+    )]
+    ReadOnly(String),
+    /// A timeline would have to go on from a place that is no end of a record there.
+    #[error(
+        "{fork} is no end of a record in timeline {timeline:?}: the record before ends at {boundary}"
+    )]
+    ForkInRecord {
+        /// The timeline.
+        timeline: String,
+        /// Where the server left it.
+        fork: Lsn,
+        /// Where the record before ends.
+        boundary: Lsn,
+    },
     /// A rewind would discard records that are known to be good.
     #[error("WAL cannot be rewound to {to}: records up to {last} are known to be good")]
     RewindTooFar {

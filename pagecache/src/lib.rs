@@ -69,8 +69,8 @@ pub use manifest::{
     Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,
     FIRST_CLONE_TIMELINE, FoundTenant, FoundTimeline, HistoryEntry, Inventory, LayerRecord,
     LeaseRecord, MAX_LEASES, Manifest, ManifestDamage, ManifestError, ManifestFile, ManifestFormat,
-    Rewrite, RulesRecord, Settings, TenantManifest, TenantPaths, TimelinePaths, list_tenants,
-    list_timelines, take_inventory,
+    Replaced, Rewrite, RulesRecord, Settings, Superseded, TenantManifest, TenantPaths,
+    TimelinePaths, Upstream, list_tenants, list_timelines, take_inventory,
 };
 pub use meta::{ControlState, MetaError};
 pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
@@ -78,8 +78,8 @@ pub use store::{Refused, Store};
 pub use timeline::{
     CompactionReport, CutoffHolder, EndedTransaction, Finding, ForkSize, GcReport, HeldPoint,
     Histogram, ImportParams, ImportWriter, Lease, LeaseError, MAX_LEASE_TIME, NewBranch,
-    PageVersion, PageVersionKind, PointHolder, Progress, ReadCounts, ReadStats, Snapshot,
-    TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage,
+    NewSuccessor, PageVersion, PageVersionKind, PointHolder, Progress, ReadCounts, ReadStats,
+    Snapshot, TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage,
     VerifyWatch, VersionOrigin, WaitError, Windows,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

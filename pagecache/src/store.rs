@@ -16,8 +16,8 @@ use crate::manifest::{
 use crate::storage::{Storage, StoreLock};
 use crate::timeline;
 use crate::timeline::{
-    Ancestor, ImportParams, ImportWriter, NewBranch, Relatives, Surroundings, Timeline,
-    remove_timeline,
+    Ancestor, ImportParams, ImportWriter, NewBranch, NewSuccessor, Relatives, Surroundings,
+    Timeline, finish_successions, kept_name, remove_timeline,
 };
 
 /// An open store. It holds the directory's lock: one process at a time.
@@ -90,7 +90,7 @@ impl Store {
             refused: Vec::new(),
         };
         for tenant in inventory.tenants {
-            opening.tenant(tenant);
+            opening.tenant(tenant)?;
         }
         let Opening {
             timelines, refused, ..
@@ -126,7 +126,9 @@ impl Store {
     /// If there is none, if more than one tenant has that name, or if it was refused.
     pub fn timeline(&self, tenant: Option<TenantId>, name: &str) -> Result<Timeline, StoreError> {
         let id: Option<TimelineId> = name.parse().ok();
-        let mut found = self.timelines().into_iter().filter(|timeline| {
+        // Locked while names are compared: another timeline may take one over.
+        let timelines = self.lock();
+        let mut found = timelines.values().filter(|timeline| {
             let info = timeline.info();
             let named = info.name == name || Some(info.timeline) == id;
             named && tenant.is_none_or(|tenant| tenant == info.tenant)
@@ -137,7 +139,7 @@ impl Store {
             meant && tenant.is_none_or(|tenant| tenant == refused.tenant)
         });
         match (found.next(), refused.next()) {
-            (Some(timeline), None) if found.next().is_none() => Ok(timeline),
+            (Some(timeline), None) if found.next().is_none() => Ok(timeline.clone()),
             (None, Some(only)) if refused.next().is_none() => Err(StoreError::Refused {
                 timeline: name.to_owned(),
                 reason: Arc::clone(&only.reason),
@@ -198,6 +200,34 @@ impl Store {
         let timeline = from.branch(self.around.clone(), branch)?;
         self.add(timeline.clone());
         Ok(timeline)
+    }
+
+    /// Makes a branch that takes the name and the place of the timeline that it branches from, because its primary
+    /// goes on from the branch point on another way. The timeline is kept as it is, under another name, and takes no
+    /// WAL any more. After a crash all of that is so or nothing.
+    ///
+    /// # Errors
+    /// If no record ends at the fork, if it is not readable, if the timeline's place was taken before, or if the disk
+    /// refuses; nothing has changed then.
+    pub fn succeed(
+        &self,
+        from: &Timeline,
+        successor: &NewSuccessor,
+    ) -> Result<Timeline, StoreError> {
+        let _one = self
+            .branching
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let info = from.info();
+        let kept = kept_name(&info.name, successor.fork, |name| {
+            self.check_name(info.tenant, name).is_ok()
+        });
+        let made = from.make_successor(self.around.clone(), successor, &kept)?;
+        // At no moment is there no timeline of the name, or are there two.
+        let mut timelines = self.lock();
+        from.step_back(successor, &kept);
+        timelines.insert(successor.timeline, made.clone());
+        Ok(made)
     }
 
     /// Removes a timeline and all that only it has. Reads of it that have begun may fail.
@@ -272,7 +302,10 @@ struct Opening<'a> {
 impl Opening<'_> {
     /// Opens the timelines of a tenant, each after the one that it branches from. A timeline is told of its branches
     /// before its threads start, so that it lets nothing go that they rest on.
-    fn tenant(&mut self, found: FoundTenant) {
+    ///
+    /// # Errors
+    /// If what a crash left half done cannot be written.
+    fn tenant(&mut self, found: FoundTenant) -> Result<(), StoreError> {
         let tenant = found.tenant;
         if let Some(damage) = found.damage {
             let reason = Arc::new(StoreError::from(damage));
@@ -280,7 +313,7 @@ impl Opening<'_> {
             for timeline in found.timelines {
                 self.refuse(tenant, Some(timeline.timeline), timeline.name, &reason);
             }
-            return;
+            return Ok(());
         }
         let mut manifests = Vec::new();
         let mut unknown = None;
@@ -295,6 +328,7 @@ impl Opening<'_> {
                 }
             }
         }
+        finish_successions(&*self.around.storage, tenant, &mut manifests)?;
         let mut relatives: BTreeMap<TimelineId, Relatives> = BTreeMap::new();
         for manifest in &manifests {
             if let Some(ancestor) = &manifest.ancestor {
@@ -314,6 +348,7 @@ impl Opening<'_> {
             relatives.unknown.clone_from(&unknown);
             self.timeline(manifest, relatives);
         }
+        Ok(())
     }
 
     fn timeline(&mut self, manifest: Manifest, relatives: Relatives) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use walreceiver::{ConnInfo, SlotName};
-use walrecord::{BlockNumber, ForkNumber, Lsn, RelFileLocator};
+use walrecord::{BlockNumber, BlockTag, ForkNumber, Lsn, RelFileLocator};
 
 use crate::moment::Moment;
 use crate::waldump::Waldump;
@@ -182,15 +182,34 @@ pub struct Server {
     pub data_dir: Option<PathBuf>,
 }
 
-/// `pageserver status`
+/// Which server to ask, and how its answer is printed.
 #[derive(Debug, Args)]
-pub struct Status {
-    /// The running server.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9898")]
-    pub server: String,
+pub struct Ask {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// Which server to ask.
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// A timeline, the server that has it, and how the answer is printed.
+#[derive(Debug, Args)]
+pub struct AskTimeline {
+    /// The timeline, by name or id.
+    #[arg(long, default_value = "main")]
+    pub timeline: String,
+    /// Of whom, and how.
+    #[command(flatten)]
+    pub ask: Ask,
+}
+
+/// `pageserver status`
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Of whom, and how.
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 /// `pageserver page`
@@ -200,6 +219,31 @@ pub enum Page {
     Get(PageGet),
     /// List every version of a page, newest first.
     History(PageHistory),
+}
+
+/// One block of a relation.
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Block {
+    /// The relation: SPC/DB/REL, or the path that `pg_relation_filepath` shows.
+    #[arg(long, value_name = "RELATION")]
+    pub rel: RelFileLocator,
+    /// The fork: main, fsm, vm or init.
+    #[arg(long, default_value = "main")]
+    pub fork: ForkNumber,
+    /// The block.
+    #[arg(long)]
+    pub block: BlockNumber,
+}
+
+impl Block {
+    /// As the store names it.
+    pub fn tag(&self) -> BlockTag {
+        BlockTag {
+            rel: self.rel,
+            fork: self.fork,
+            block: self.block,
+        }
+    }
 }
 
 /// An LSN, or a time that means one.
@@ -221,15 +265,9 @@ pub struct LsnOfTime {
     /// it is UTC.
     #[arg(long)]
     pub time: Moment,
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver time`
@@ -238,64 +276,40 @@ pub struct TimeOfLsn {
     /// The LSN; the newest if it is not given.
     #[arg(long)]
     pub lsn: Option<Lsn>,
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver checkpoint`
 #[derive(Debug, Args)]
 pub struct Checkpoint {
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver compact`
 #[derive(Debug, Args)]
 pub struct Compact {
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
     /// Merge all layers into one sorted run, rather than what the background work would merge by now.
     #[arg(long)]
     pub full: bool,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver gc`
 #[derive(Debug, Args)]
 pub struct Gc {
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
     /// Give up everything below this LSN, as far as it is in layer files, whatever the settings say. Branches keep
     /// what they rest on, leases what they hold.
     #[arg(long, value_name = "LSN")]
     pub below: Option<Lsn>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver timeline`
@@ -305,8 +319,13 @@ pub enum Timelines {
     List(TimelineList),
     /// Make a timeline that has all that another has up to an LSN or a time, at no cost in space.
     Branch(TimelineBranch),
+    /// Let a branch take WAL from a primary of its own: a clone that was checked out at the branch point and
+    /// started.
+    Follow(TimelineFollow),
+    /// Let a timeline follow no primary any more. The replication slot on the primary stays: drop it there.
+    Unfollow(TimelineName),
     /// Remove a timeline and all that only it has. Refused while others branch from it.
-    Delete(TimelineDelete),
+    Delete(TimelineName),
     /// Hold an LSN for a time: it stays readable, also when the window moves past it. Again: longer.
     Lease(TimelineLease),
 }
@@ -314,12 +333,9 @@ pub enum Timelines {
 /// `pageserver timeline list`
 #[derive(Debug, Args)]
 pub struct TimelineList {
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of whom, and how.
     #[command(flatten)]
-    pub server: Server,
+    pub ask: Ask,
 }
 
 /// `pageserver timeline branch`
@@ -333,25 +349,36 @@ pub struct TimelineBranch {
     /// Where.
     #[command(flatten)]
     pub at: At,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of whom, and how.
     #[command(flatten)]
-    pub server: Server,
+    pub ask: Ask,
 }
 
-/// `pageserver timeline delete`
+/// `pageserver timeline follow`
 #[derive(Debug, Args)]
-pub struct TimelineDelete {
+pub struct TimelineFollow {
     /// The timeline, by name or id.
     pub name: String,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// The primary, as libpq takes it: keywords or a postgres:// URL. It is kept without a password: from the next
+    /// start on that comes from PGPASSWORD or the password file of whoever runs the server.
+    #[arg(long, value_name = "CONNINFO")]
+    pub primary: String,
+    /// The replication slot there, made if it is missing. Default: `zenith_` and the timeline's name.
+    #[arg(long, value_name = "NAME")]
+    pub slot: Option<SlotName>,
+    /// Of whom, and how.
     #[command(flatten)]
-    pub server: Server,
+    pub ask: Ask,
+}
+
+/// `pageserver timeline unfollow` and `delete`
+#[derive(Debug, Args)]
+pub struct TimelineName {
+    /// The timeline, by name or id.
+    pub name: String,
+    /// Of whom, and how.
+    #[command(flatten)]
+    pub ask: Ask,
 }
 
 /// `pageserver timeline lease`
@@ -365,72 +392,45 @@ pub struct TimelineLease {
     /// For how long from now on, 7 days at most.
     #[arg(long = "for", value_name = "PERIOD", value_parser = duration, default_value = "10m")]
     pub length: Duration,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of whom, and how.
     #[command(flatten)]
-    pub server: Server,
+    pub ask: Ask,
 }
 
 /// `pageserver verify`
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
     /// At which LSN pages are rebuilt.
     #[command(flatten)]
     pub at: At,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver page history`
 #[derive(Debug, Args)]
 pub struct PageHistory {
-    /// The relation: SPC/DB/REL, or the path that `pg_relation_filepath` shows.
-    #[arg(long, value_name = "RELATION")]
-    pub rel: RelFileLocator,
-    /// The fork: main, fsm, vm or init.
-    #[arg(long, default_value = "main")]
-    pub fork: ForkNumber,
-    /// The block.
-    #[arg(long)]
-    pub block: BlockNumber,
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
+    /// Of which page.
+    #[command(flatten)]
+    pub page: Block,
     /// Leave out versions above this.
     #[command(flatten)]
     pub at: At,
     /// About how many versions to list; all if it is not given.
     #[arg(long, value_name = "VERSIONS", value_parser = clap::value_parser!(u32).range(1..))]
     pub limit: Option<u32>,
-    /// Print JSON: an array of objects, one a line.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what. JSON is an array of objects, one a line.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver page get`
 #[derive(Debug, Args)]
 pub struct PageGet {
-    /// The relation: SPC/DB/REL, or the path that `pg_relation_filepath` shows.
-    #[arg(long, value_name = "RELATION")]
-    pub rel: RelFileLocator,
-    /// The fork: main, fsm, vm or init.
-    #[arg(long, default_value = "main")]
-    pub fork: ForkNumber,
-    /// The block.
-    #[arg(long)]
-    pub block: BlockNumber,
+    /// Which.
+    #[command(flatten)]
+    pub page: Block,
     /// The timeline, by name or id.
     #[arg(long, default_value = "main")]
     pub timeline: String,
@@ -450,9 +450,6 @@ pub struct PageGet {
 pub struct Checkout {
     /// The new data directory. It must not exist, or be empty.
     pub dir: PathBuf,
-    /// The timeline, by name or id.
-    #[arg(long, default_value = "main")]
-    pub timeline: String,
     /// When.
     #[command(flatten)]
     pub at: At,
@@ -465,12 +462,9 @@ pub struct Checkout {
     /// The port that the clone listens on.
     #[arg(long)]
     pub port: Option<u16>,
-    /// Print JSON.
-    #[arg(long)]
-    pub json: bool,
-    /// Which server to ask.
+    /// Of what.
     #[command(flatten)]
-    pub server: Server,
+    pub of: AskTimeline,
 }
 
 /// `pageserver walverify`

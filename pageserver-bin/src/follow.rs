@@ -76,6 +76,15 @@ impl WalSink for TimelineSink {
         file.unwrap_or_default()
     }
 
+    fn server_release(&mut self, minor: u16) -> Result<(), SinkError> {
+        match self.acknowledge {
+            // An import was told.
+            Acknowledge::Nothing => Ok(()),
+            // Redo differs between minor releases.
+            Acknowledge::Truth => self.timeline.set_minor(minor).map_err(refused),
+        }
+    }
+
     fn rewind(&mut self, to: Lsn) -> Result<(), SinkError> {
         self.timeline.rewind(to).map_err(refused)
     }
@@ -129,6 +138,7 @@ fn is_fatal(error: &StoreError) -> bool {
         StoreError::WalLevelMinimal { .. }
             | StoreError::SwitchElsewhere { .. }
             | StoreError::SwitchBack { .. }
+            | StoreError::ReadOnly(_)
             | StoreError::ThreadPanicked(_)
             | StoreError::Stopping
     )

@@ -13,6 +13,7 @@ pub mod maintain;
 pub mod moment;
 mod page_dump;
 pub mod past;
+pub mod receivers;
 pub mod run;
 mod segment_file;
 mod selftest;

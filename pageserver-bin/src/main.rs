@@ -26,7 +26,7 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Demo(args) => demo::demo(args, &log),
         Command::Run(args) => run::run(args, &Stop::on_signal()?, &log),
         Command::Import(args) => command::import(args, &log),
-        Command::Status(args) => command::status(args),
+        Command::Status(args) => command::status(args, &log),
         Command::Page {
             command: Page::Get(args),
         } => command::page_get(args, &log),
@@ -44,6 +44,12 @@ fn dispatch(cli: &Cli) -> anyhow::Result<()> {
         Command::Timeline {
             command: Timelines::Branch(args),
         } => command::timeline_branch(args, &log),
+        Command::Timeline {
+            command: Timelines::Follow(args),
+        } => command::timeline_follow(args, &log),
+        Command::Timeline {
+            command: Timelines::Unfollow(args),
+        } => command::timeline_unfollow(args, &log),
         Command::Timeline {
             command: Timelines::Delete(args),
         } => command::timeline_delete(args, &log),

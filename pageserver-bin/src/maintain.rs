@@ -1,17 +1,20 @@
 //! What is done to timelines besides reading, as `/v1` and the command line ask for it: branches, deletion,
-//! compaction, garbage collection.
+//! whom to follow, compaction, garbage collection.
 
 use std::time::Duration;
 
 use pagecache::{
     CutoffHolder, Lease, LeaseError, NewBranch, PointHolder, ReadError, Store, StoreError, Timeline,
 };
-use pageservice::http::{CompactDone, DeleteDone, GcDone, HeldPoint, LeaseDone};
+use pageservice::http::{CompactDone, DeleteDone, FollowRequest, GcDone, HeldPoint, LeaseDone};
 use pageservice::{ErrorKind, SourceError};
+use slog::Logger;
+use walreceiver::ProbeError;
 use walrecord::Lsn;
 
 use crate::import::new_timeline;
 use crate::moment::Moment;
+use crate::receivers::{self, Feed, TellError};
 use crate::serve::read_error;
 
 /// Makes a branch of `ancestor` at `lsn`, or at its newest.
@@ -32,6 +35,59 @@ pub fn branch(
         lsn: lsn.unwrap_or(ancestor.progress().last_record),
     };
     store.branch(ancestor, &branch).map_err(refusal)
+}
+
+/// Checks a timeline's server and notes that it is to be followed whenever the daemon starts.
+///
+/// # Errors
+/// If it is no server for it, or cannot be asked now.
+pub fn tell(
+    timeline: &Timeline,
+    request: &FollowRequest,
+    log: &Logger,
+) -> Result<Feed, SourceError> {
+    let told = receivers::tell(timeline, &request.conninfo, request.slot.as_deref(), log);
+    told.map_err(|error| {
+        let kind = match &error {
+            TellError::Feed(_)
+            | TellError::Server {
+                source: ProbeError::Unfit(_),
+                ..
+            } => ErrorKind::Invalid,
+            TellError::Server {
+                source: ProbeError::Unready(_),
+                ..
+            } => ErrorKind::Timeout,
+            TellError::Store(_) => ErrorKind::Internal,
+        };
+        match error {
+            TellError::Store(error) => refusal(error),
+            error => SourceError::new(kind, error),
+        }
+    })
+}
+
+/// Notes that a timeline follows no server any more.
+///
+/// # Errors
+/// If the disk refuses.
+pub fn untell(timeline: &Timeline) -> Result<(), SourceError> {
+    timeline.set_upstream(None).map_err(refusal)
+}
+
+/// Whether a timeline could be removed now.
+///
+/// # Errors
+/// If others branch from it.
+pub fn check_deletable(timeline: &Timeline) -> Result<(), SourceError> {
+    let branches = timeline.branches();
+    if branches.is_empty() {
+        return Ok(());
+    }
+    Err(refusal(StoreError::HasBranches {
+        timeline: timeline.info().name,
+        branches,
+    }))
 }
 
 /// Removes a timeline.
@@ -153,6 +209,7 @@ fn refusal(error: StoreError) -> SourceError {
         | StoreError::HistoryHeld { .. } => SourceError::new(ErrorKind::Corrupt, error),
         StoreError::TimelineExists(_)
         | StoreError::HasBranches { .. }
+        | StoreError::ReadOnly(_)
         | StoreError::Manifest(_) => SourceError::new(ErrorKind::Invalid, error),
         StoreError::Stopping => SourceError::new(ErrorKind::ShuttingDown, error),
         _ => SourceError::new(ErrorKind::Internal, error),

@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -10,16 +9,14 @@ use pagecache::storage::LocalStorage;
 use pagecache::{Store, Timeline};
 use pageservice::http::{HttpService, HttpSources};
 use pageservice::{Exposure, Listen, PageService, PageServiceOptions};
-use slog::{Logger, info, o, warn};
-use walreceiver::{
-    BackupProgress, ConnInfo, Connection, Control, FollowOptions, Peer, Primary, ReceiverStatus,
-    SlotName, SystemTiming, follow,
-};
+use slog::{Logger, info};
+use walreceiver::BackupProgress;
 
 use crate::cli::{PeerKind, Run};
 use crate::config::Config;
-use crate::follow::{Acknowledge, EXAMINE_LIMIT, TimelineSink};
+use crate::follow::EXAMINE_LIMIT;
 use crate::import::{LiveImport, import_live};
+use crate::receivers::{Feed, Receivers, default_slot};
 use crate::selftest;
 use crate::serve::StoreSource;
 use crate::status::StoreStatus;
@@ -43,19 +40,28 @@ pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
         info!(log, "timeline is ready"; "timeline" => timeline.info().name,
             "readable_from" => %progress.readable_from, "last_record" => %progress.last_record);
     }
-    let slot = slot_name(args)?;
-    let receiver = ReceiverStatus::new();
-    let following = match &args.primary {
-        Some(primary) => Some(attach(args, &store, primary, &slot, &receiver, stop, log)?),
-        None => None,
-    };
+    let receivers = Receivers::new(&store, log);
+    if let Some(primary) = &args.primary {
+        let slot = match &args.slot {
+            Some(slot) => slot.clone(),
+            None => default_slot(&args.timeline)?,
+        };
+        let feed = Feed {
+            conninfo: primary.clone(),
+            slot,
+            peer: args.peer,
+        };
+        let timeline = attach(args, &store, &feed, stop, log)?;
+        receivers.start(&timeline, &feed)?;
+    }
+    receivers.start_told()?;
     if store.timelines().is_empty() && store.refused().is_empty() {
         bail!(
             "{} holds no timeline, and no primary is given: use --primary, or `pageserver import`",
             args.data_dir.display()
         );
     }
-    let services = serve(args, &config, &store, &receiver, log)?;
+    let services = serve(args, &config, &store, &receivers, log)?;
     let self_test = match args.self_test_interval {
         Some(period) => Some(selftest::start(&store, period, stop, log)?),
         None => None,
@@ -63,9 +69,7 @@ pub fn run(args: &Run, stop: &Stop, log: &Logger) -> Result<()> {
     stop.wait_for_ever();
     info!(log, "page server stops");
     services.stop();
-    if let Some(following) = following {
-        following.stop();
-    }
+    receivers.stop();
     if let Some(self_test) = self_test {
         let _ = self_test.join();
     }
@@ -92,33 +96,14 @@ fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-fn slot_name(args: &Run) -> Result<SlotName> {
-    match &args.slot {
-        Some(slot) => Ok(slot.clone()),
-        None => {
-            let plain = |c: char| {
-                if c.is_ascii_alphanumeric() {
-                    c.to_ascii_lowercase()
-                } else {
-                    '_'
-                }
-            };
-            let name: String = args.timeline.chars().map(plain).collect();
-            Ok(format!("zenith_{name}").parse()?)
-        }
-    }
-}
-
 /// The timeline that follows the primary: the one that is there, or a new one imported from it.
 fn attach(
     args: &Run,
     store: &Arc<Store>,
-    primary: &ConnInfo,
-    slot: &SlotName,
-    receiver: &ReceiverStatus,
+    feed: &Feed,
     stop: &Stop,
     log: &Logger,
-) -> Result<Following> {
+) -> Result<Timeline> {
     let known = store
         .timelines()
         .into_iter()
@@ -135,48 +120,20 @@ fn attach(
             refused.reason
         );
     }
-    let timeline = match known {
-        Some(timeline) => {
-            if args.peer == PeerKind::Postgres {
-                note_minor(&timeline, primary, log);
-            }
-            timeline
-        }
+    match known {
+        Some(timeline) => Ok(timeline),
         None if args.peer == PeerKind::Safekeeper => bail!(
             "there is no timeline {:?}, and a safekeeper gives no base backup: use `pageserver import` first",
             args.timeline
         ),
-        None => import(args, store, primary, slot, stop, log)?,
-    };
-    let options = follow_options(&timeline, primary, slot, args.peer);
-    Following::start(&timeline, options, receiver, log)
-}
-
-/// Redo differs between minor releases, so the primary's is noted whenever we start.
-fn note_minor(timeline: &Timeline, primary: &ConnInfo, log: &Logger) {
-    let noted = Connection::connect(primary, log)
-        .map_err(anyhow::Error::from)
-        .and_then(|mut connection| {
-            let primary = Primary::check(&mut connection)?;
-            let info = timeline.info();
-            // Another cluster's release says nothing about our WAL. Following it will refuse it by name.
-            if primary.identity.system_identifier == info.system_identifier
-                && primary.version == info.version
-            {
-                timeline.set_minor(primary.minor)?;
-            }
-            Ok(())
-        });
-    if let Err(error) = noted {
-        warn!(log, "the primary cannot be asked yet"; "error" => format!("{error:#}"));
+        None => import(args, store, feed, stop, log),
     }
 }
 
 fn import(
     args: &Run,
     store: &Arc<Store>,
-    primary: &ConnInfo,
-    slot: &SlotName,
+    feed: &Feed,
     stop: &Stop,
     log: &Logger,
 ) -> Result<Timeline> {
@@ -184,9 +141,9 @@ fn import(
         std::fs::create_dir_all(dir).with_context(|| format!("creating {}", dir.display()))?;
     }
     let import = LiveImport {
-        conninfo: primary.clone(),
+        conninfo: feed.conninfo.clone(),
         name: args.timeline.clone(),
-        slot: slot.clone(),
+        slot: feed.slot.clone(),
         tee: args.tee_backup.clone(),
     };
     let mut report = ProgressReport::new(log);
@@ -255,62 +212,6 @@ impl Drop for ProgressReport {
     }
 }
 
-/// How `timeline` follows `primary`.
-pub fn follow_options(
-    timeline: &Timeline,
-    primary: &ConnInfo,
-    slot: &SlotName,
-    peer: PeerKind,
-) -> FollowOptions {
-    let info = timeline.info();
-    let (peer, slot) = match peer {
-        PeerKind::Postgres => (Peer::Postgres(info.version), Some(slot.clone())),
-        PeerKind::Safekeeper => (Peer::Safekeeper, None),
-    };
-    let mut options = FollowOptions::new(primary.clone(), peer, info.system_identifier);
-    options.slot = slot;
-    options
-}
-
-/// The thread that follows the primary.
-pub struct Following {
-    control: Control,
-    thread: JoinHandle<()>,
-}
-
-impl Following {
-    /// Starts following a server into `timeline`.
-    ///
-    /// # Errors
-    /// If the system gives no thread.
-    pub fn start(
-        timeline: &Timeline,
-        options: FollowOptions,
-        receiver: &ReceiverStatus,
-        log: &Logger,
-    ) -> Result<Following> {
-        let control = Control::new();
-        let mut sink = TimelineSink::new(timeline, Acknowledge::Truth, &control);
-        let (other, receiver) = (control.clone(), receiver.clone());
-        let log = log.new(o!("timeline" => timeline.info().name));
-        let thread = std::thread::Builder::new()
-            .name("receiver".to_owned())
-            .spawn(move || {
-                let mut timing = SystemTiming::default();
-                // A failure is logged where it is found, and shown in the status; what is there
-                // stays readable.
-                let _ = follow(&options, &mut sink, &other, &receiver, &mut timing, &log);
-            })?;
-        Ok(Following { control, thread })
-    }
-
-    /// Stops following.
-    pub fn stop(self) {
-        self.control.stop();
-        let _ = self.thread.join();
-    }
-}
-
 /// The listening services.
 struct Services {
     pages: PageService,
@@ -328,10 +229,10 @@ fn serve(
     args: &Run,
     config: &Config,
     store: &Arc<Store>,
-    receiver: &ReceiverStatus,
+    receivers: &Receivers,
     log: &Logger,
 ) -> Result<Services> {
-    let source = Arc::new(StoreSource::new(Arc::clone(store), receiver.clone()));
+    let source = Arc::new(StoreSource::new(Arc::clone(store), receivers.clone()));
     let default = PageServiceOptions::default();
     let options = PageServiceOptions {
         max_connections: config.max_connections.unwrap_or(default.max_connections),
@@ -347,11 +248,9 @@ fn serve(
     };
     let listen = |address| Listen { address, exposure };
     let pages = PageService::start(listen(args.listen_pg), source.clone(), options, log)?;
-    let followed = args.primary.as_ref().map(|_| args.timeline.clone());
     let status = StoreStatus::new(
         Arc::clone(store),
-        receiver.clone(),
-        followed,
+        receivers.clone(),
         pages.local_addr(),
         log.clone(),
     );

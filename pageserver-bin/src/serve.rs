@@ -6,7 +6,6 @@ use std::time::Duration;
 use pagecache::{ReadError, Snapshot, Store, StoreError, Timeline, WaitError};
 use pageservice::http::DEFAULT_LEASE_SECONDS;
 use pageservice::{ErrorKind, PageSource, SourceError, TimelineSource};
-use walreceiver::ReceiverStatus;
 use walrecord::{
     BlockTag, DEFAULT_TABLESPACE, ForkNumber, Lsn, Oid, Page, PageKey, RelFileLocator,
     SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
@@ -15,17 +14,18 @@ use walredo::RedoError;
 
 use crate::maintain;
 use crate::moment::Moment;
+use crate::receivers::Receivers;
 
 /// All timelines of a store.
 pub struct StoreSource {
     store: Arc<Store>,
-    status: ReceiverStatus,
+    receivers: Receivers,
 }
 
 impl StoreSource {
-    /// Serves this store; `status` is that of whoever streams WAL into it.
-    pub fn new(store: Arc<Store>, status: ReceiverStatus) -> StoreSource {
-        StoreSource { store, status }
+    /// Serves this store; the receivers are those that stream WAL into it.
+    pub fn new(store: Arc<Store>, receivers: Receivers) -> StoreSource {
+        StoreSource { store, receivers }
     }
 }
 
@@ -34,7 +34,7 @@ impl PageSource for StoreSource {
         let found = find(&self.store, tenant, timeline).map_err(store_error)?;
         Ok(Arc::new(OpenTimeline {
             timeline: found,
-            status: self.status.clone(),
+            receivers: self.receivers.clone(),
         }))
     }
 
@@ -60,7 +60,7 @@ pub fn find(store: &Store, tenant: &str, timeline: &str) -> Result<Timeline, Sto
 
 struct OpenTimeline {
     timeline: Timeline,
-    status: ReceiverStatus,
+    receivers: Receivers,
 }
 
 impl OpenTimeline {
@@ -173,13 +173,19 @@ impl TimelineSource for OpenTimeline {
 
     fn describe(&self) -> String {
         let progress = self.timeline.progress();
-        let receiver = self.status.snapshot();
-        let from = match &receiver.server {
-            Some(server) => format!(
+        let info = self.timeline.info();
+        let receiver = self.receivers.status_of(info.timeline);
+        let receiver = receiver.map(|status| status.snapshot()).unwrap_or_default();
+        let from = match (info.superseded, &receiver.server) {
+            (Some(superseded), _) => format!(
+                "kept as the primary's failover at {} left it; timeline {} took its name and goes on",
+                superseded.fork, superseded.by
+            ),
+            (None, Some(server)) => format!(
                 "receiving from {server}, whose WAL ends at {}",
                 receiver.server_end
             ),
-            None => "not connected to a primary".to_owned(),
+            (None, None) => "not connected to a primary".to_owned(),
         };
         format!("disk consistent at {}; {from}", progress.disk_consistent)
     }

@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pagecache::{Histogram, ReadCounts, Refused, Store, Timeline};
 use pageservice::http::{
-    BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, GcDone,
+    BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, FollowRequest, GcDone,
     HistoryRequest, HistorySource, LeaseDone, LeaseRequest, LsnOfTime, MaintenanceSource,
-    PageHistory, ReadState, ReceiverState, ServerStatus, StatusSource, TenantStatus, TimeOfLsn,
-    TimelineStatus, VerifyDone,
+    PageHistory, ReadState, ReceiverState, ServerStatus, StatusSource, SupersededState,
+    TenantStatus, TimeOfLsn, TimelineStatus, UpstreamState, VerifyDone,
 };
 use pageservice::{ErrorKind, SourceError};
 use slog::Logger;
@@ -22,16 +22,17 @@ use crate::checkout::{CheckoutJob, checkout};
 use crate::maintain;
 use crate::moment::Moment;
 use crate::past;
+use crate::receivers::Receivers;
 use crate::serve::{find, store_error};
 
-/// Shows a store and the receiver that feeds one of its timelines.
+/// Shows a store and the receivers that feed its timelines.
 pub struct StoreStatus {
     store: Arc<Store>,
-    receiver: ReceiverStatus,
-    /// The timeline that is fed, by name; none if no primary is followed.
-    followed: Option<String>,
+    receivers: Receivers,
     listen_pg: SocketAddr,
     started: Instant,
+    /// Held while a timeline is told whom to follow.
+    telling: Mutex<()>,
     log: Logger,
 }
 
@@ -39,19 +40,31 @@ impl StoreStatus {
     /// A view of this store.
     pub fn new(
         store: Arc<Store>,
-        receiver: ReceiverStatus,
-        followed: Option<String>,
+        receivers: Receivers,
         listen_pg: SocketAddr,
         log: Logger,
     ) -> StoreStatus {
         StoreStatus {
             store,
-            receiver,
-            followed,
+            receivers,
             listen_pg,
             started: Instant::now(),
+            telling: Mutex::new(()),
             log,
         }
+    }
+
+    /// What the command line says is not undone by a request.
+    fn must_not_be_of_command_line(&self, timeline: &Timeline) -> Result<(), SourceError> {
+        let info = timeline.info();
+        if timeline.upstream().is_some() || self.receivers.status_of(info.timeline).is_none() {
+            return Ok(());
+        }
+        let text = format!(
+            "{:?} follows a primary: stop the server, or start it without --primary",
+            info.name
+        );
+        Err(SourceError::new(ErrorKind::Invalid, text))
     }
 
     fn find(&self, tenant: &str, timeline: &str) -> Result<Timeline, SourceError> {
@@ -59,37 +72,7 @@ impl StoreStatus {
     }
 
     fn describe(&self, timeline: &Timeline) -> TimelineStatus {
-        let info = timeline.info();
-        let progress = timeline.progress();
-        let sizes = timeline.sizes();
-        let windows = timeline.windows();
-        let leases = timeline.leases();
-        TimelineStatus {
-            tenant_id: info.tenant.to_string(),
-            timeline_id: info.timeline.to_string(),
-            pg_version: info.version.major(),
-            system_identifier: info.system_identifier.to_string(),
-            pg_timeline: info.pg_timeline,
-            ancestor_timeline_id: info.ancestor.map(|(timeline, _)| timeline.to_string()),
-            ancestor_lsn: info.ancestor.map(|(_, lsn)| lsn),
-            oldest_lsn: progress.readable_from,
-            history_bytes: windows.bytes,
-            history_seconds: windows.time.map(|time| time.as_secs()),
-            leases: leases.into_iter().map(maintain::lease_done).collect(),
-            last_record_lsn: progress.last_record,
-            flush_lsn: progress.synced,
-            disk_consistent_lsn: progress.disk_consistent,
-            remote_consistent_lsn: None,
-            layers: sizes.layers,
-            layer_bytes: sizes.layer_bytes,
-            wal_bytes: sizes.wal_bytes,
-            receiver: (self.followed.as_ref() == Some(&info.name)).then(|| self.receiver_state()),
-            failure: timeline.failure().map(|failure| failure.to_string()),
-            refused: None,
-            damage: timeline.damage().iter().map(ToString::to_string).collect(),
-            reads: reads(&timeline.read_counts()),
-            name: info.name,
-        }
+        describe(timeline, self.receivers.status_of(timeline.info().timeline))
     }
 
     /// The timelines that could not be opened.
@@ -97,17 +80,61 @@ impl StoreStatus {
         let refused = self.store.refused().iter();
         refused.filter_map(refused_status).collect()
     }
+}
 
-    fn receiver_state(&self) -> ReceiverState {
-        let status = self.receiver.snapshot();
-        ReceiverState {
-            phase: format!("{:?}", status.phase).to_lowercase(),
-            lag_bytes: status.lag_bytes(),
-            server: status.server,
-            server_end_lsn: status.server_end,
-            caught_up: status.caught_up,
-            last_error: status.last_error,
-        }
+/// A timeline, and the receiver that feeds it if one does.
+pub fn describe(timeline: &Timeline, receiver: Option<ReceiverStatus>) -> TimelineStatus {
+    let info = timeline.info();
+    let progress = timeline.progress();
+    let sizes = timeline.sizes();
+    let windows = timeline.windows();
+    let leases = timeline.leases();
+    TimelineStatus {
+        tenant_id: info.tenant.to_string(),
+        timeline_id: info.timeline.to_string(),
+        pg_version: info.version.major(),
+        system_identifier: info.system_identifier.to_string(),
+        pg_timeline: info.pg_timeline,
+        ancestor_timeline_id: info.ancestor.map(|(timeline, _)| timeline.to_string()),
+        ancestor_lsn: info.ancestor.map(|(_, lsn)| lsn),
+        oldest_lsn: progress.readable_from,
+        history_bytes: windows.bytes,
+        history_seconds: windows.time.map(|time| time.as_secs()),
+        leases: leases.into_iter().map(maintain::lease_done).collect(),
+        last_record_lsn: progress.last_record,
+        flush_lsn: progress.synced,
+        disk_consistent_lsn: progress.disk_consistent,
+        remote_consistent_lsn: None,
+        layers: sizes.layers,
+        layer_bytes: sizes.layer_bytes,
+        wal_bytes: sizes.wal_bytes,
+        upstream: timeline.upstream().map(|upstream| UpstreamState {
+            conninfo: upstream.conninfo,
+            slot: upstream.slot,
+        }),
+        replaces: info.replaces.map(|timeline| timeline.to_string()),
+        superseded: info.superseded.map(|superseded| SupersededState {
+            by: superseded.by.to_string(),
+            fork_lsn: superseded.fork,
+        }),
+        receiver: receiver.map(|receiver| receiver_state(&receiver)),
+        failure: timeline.failure().map(|failure| failure.to_string()),
+        refused: None,
+        damage: timeline.damage().iter().map(ToString::to_string).collect(),
+        reads: reads(&timeline.read_counts()),
+        name: info.name,
+    }
+}
+
+fn receiver_state(receiver: &ReceiverStatus) -> ReceiverState {
+    let status = receiver.snapshot();
+    ReceiverState {
+        phase: format!("{:?}", status.phase).to_lowercase(),
+        lag_bytes: status.lag_bytes(),
+        server: status.server,
+        server_end_lsn: status.server_end,
+        caught_up: status.caught_up,
+        last_error: status.last_error,
     }
 }
 
@@ -247,6 +274,9 @@ pub fn refused_status(refused: &Refused) -> Option<TimelineStatus> {
         layers: 0,
         layer_bytes: 0,
         wal_bytes: 0,
+        upstream: None,
+        replaces: None,
+        superseded: None,
         receiver: None,
         failure: None,
         damage: Vec::new(),
@@ -327,14 +357,43 @@ impl MaintenanceSource for StoreStatus {
 
     fn delete(&self, tenant: &str, timeline: &str) -> Result<DeleteDone, SourceError> {
         let timeline = self.find(tenant, timeline)?;
-        let name = timeline.info().name;
-        if self.followed.as_ref() == Some(&name) {
+        self.must_not_be_of_command_line(&timeline)?;
+        // Before anything is stopped for nothing.
+        maintain::check_deletable(&timeline)?;
+        self.receivers.stop_one(timeline.info().timeline);
+        maintain::delete(&self.store, &timeline)
+    }
+
+    fn follow(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: &FollowRequest,
+    ) -> Result<TimelineStatus, SourceError> {
+        let timeline = self.find(tenant, timeline)?;
+        let _one = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        let info = timeline.info();
+        if self.receivers.status_of(info.timeline).is_some() {
             let text = format!(
-                "{name:?} follows a primary: stop the server, or start it without --primary"
+                "{:?} follows a primary already: let it unfollow that first",
+                info.name
             );
             return Err(SourceError::new(ErrorKind::Invalid, text));
         }
-        maintain::delete(&self.store, &timeline)
+        let feed = maintain::tell(&timeline, request, &self.log)?;
+        self.receivers
+            .start(&timeline, &feed)
+            .map_err(|error| SourceError::new(ErrorKind::Internal, error))?;
+        Ok(self.describe(&timeline))
+    }
+
+    fn unfollow(&self, tenant: &str, timeline: &str) -> Result<TimelineStatus, SourceError> {
+        let timeline = self.find(tenant, timeline)?;
+        self.must_not_be_of_command_line(&timeline)?;
+        let _one = self.telling.lock().unwrap_or_else(PoisonError::into_inner);
+        maintain::untell(&timeline)?;
+        self.receivers.stop_one(timeline.info().timeline);
+        Ok(self.describe(&timeline))
     }
 
     fn compact(

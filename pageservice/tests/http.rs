@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use common::{Fake, LAST, LEASED, TENANT, Timelines, main_block, no_log, page_of, start};
 use pageservice::http::{
-    BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, Finding, GcDone,
-    HeldPoint, HistoryRequest, HistorySource, HttpService, HttpSources, LeaseDone, LeaseRequest,
-    LsnOfTime, MaintenanceSource, PageHistory, ReceiverState, ServerStatus, StatusSource,
-    TenantStatus, TimeKind, TimeOfLsn, TimelineStatus, TransactionEnd, VerifyDone,
+    BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, Finding,
+    FollowRequest, GcDone, HeldPoint, HistoryRequest, HistorySource, HttpService, HttpSources,
+    LeaseDone, LeaseRequest, LsnOfTime, MaintenanceSource, PageHistory, ReceiverState,
+    ServerStatus, StatusSource, SupersededState, TenantStatus, TimeKind, TimeOfLsn, TimelineStatus,
+    TransactionEnd, UpstreamState, VerifyDone,
 };
 use pageservice::walrecord::Lsn;
 use pageservice::{
@@ -47,6 +48,15 @@ fn main_timeline() -> TimelineStatus {
         layers: 2,
         layer_bytes: 3,
         wal_bytes: 4,
+        upstream: Some(UpstreamState {
+            conninfo: "host=db2".to_owned(),
+            slot: "zenith_main".to_owned(),
+        }),
+        replaces: Some("e".repeat(32)),
+        superseded: Some(SupersededState {
+            by: "d".repeat(32),
+            fork_lsn: Lsn::new(0x100),
+        }),
         receiver: Some(ReceiverState {
             phase: "streaming".to_owned(),
             server: Some("fake".to_owned()),
@@ -227,6 +237,31 @@ impl MaintenanceSource for Server {
         Err(SourceError::new(ErrorKind::Invalid, text))
     }
 
+    fn follow(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: &FollowRequest,
+    ) -> Result<TimelineStatus, SourceError> {
+        checked(tenant, timeline)?;
+        let upstream = UpstreamState {
+            conninfo: request.conninfo.clone(),
+            slot: request.slot.clone().unwrap_or_default(),
+        };
+        Ok(TimelineStatus {
+            upstream: Some(upstream),
+            ..main_timeline()
+        })
+    }
+
+    fn unfollow(&self, tenant: &str, timeline: &str) -> Result<TimelineStatus, SourceError> {
+        checked(tenant, timeline)?;
+        Ok(TimelineStatus {
+            upstream: None,
+            ..main_timeline()
+        })
+    }
+
     fn compact(
         &self,
         tenant: &str,
@@ -397,6 +432,14 @@ fn timelines_are_branched_compacted_collected_and_deleted() {
     assert_eq!(done["held_by"], "a reader");
     assert_eq!(done["points"][0]["lsn"], LEASED.to_string());
     assert_eq!(setup.get(&at_main("/compact")).status, 405);
+    let follow = at_main("/follow");
+    let told = setup.post(&follow, r#"{"conninfo":"host=db3","slot":"mine"}"#);
+    let told = told.json()["upstream"].clone();
+    assert_eq!(told, json!({ "conninfo": "host=db3", "slot": "mine" }));
+    assert_eq!(setup.post(&follow, r#"{"conninfo":1}"#).status, 400);
+    let told = setup.ask("DELETE", &follow, "", "").json();
+    assert_eq!(told["upstream"], Value::Null);
+    assert_eq!(setup.get(&follow).status, 405);
     let refused = setup.ask("DELETE", &at_main(""), "", "");
     assert_eq!(refused.status, 400);
     assert!(refused.message().contains("branch from it"));
@@ -614,6 +657,8 @@ fn the_description_is_true() {
         ("Server", setup.get("/v1/status").json()),
         ("Tenant", setup.get("/v1/tenant").json()[0].clone()),
         ("Receiver", shown["receiver"].clone()),
+        ("Upstream", shown["upstream"].clone()),
+        ("Superseded", shown["superseded"].clone()),
         ("Timeline", shown),
         ("Checkpoint", setup.post(&at_main("/checkpoint"), "").json()),
         ("Compact", setup.post(&at_main("/compact"), "").json()),

@@ -61,8 +61,8 @@ pub use conninfo::{
 pub use control::Control;
 pub use error::{ConnectionError, ProtocolError, ServerError, SqlState, Tag};
 pub use follow::{
-    Backoff, FollowError, FollowOptions, Peer, Phase, ReceiverStatus, StatusSnapshot, SystemTiming,
-    Timing, follow, resume_point,
+    Backoff, FollowError, FollowOptions, Origin, Peer, Phase, ProbeError, ReceiverStatus,
+    StatusSnapshot, SystemTiming, Timing, follow, probe, resume_point,
 };
 /// The log that notices and events go to appears in signatures.
 pub use slog;

@@ -109,42 +109,70 @@ fn a_page_server_that_is_killed_while_it_goes_over_follows_all_the_same() -> Res
     pair.check(&daemon, before, after)
 }
 
-/// What we have may be the only copy of commits that were acknowledged: nothing of it is given up.
+/// What we have may be the only copy of commits that were acknowledged: nothing of it is given up. The connection
+/// string names both servers, and the page server runs through all of it.
 #[test]
-fn a_server_that_was_promoted_below_our_end_is_refused_and_nothing_is_lost() -> Result<()> {
+fn a_server_promoted_below_our_end_is_followed_by_a_branch_and_nothing_is_lost() -> Result<()> {
     let mut pair = Pair::new()?;
-    let daemon = pair.scene.daemon(crate::PROGRAM);
+    let ports = [&pair.scene.primary, &pair.standby].map(|server| server.address().port());
+    let [primary, standby] = ports;
+    let daemon = Daemon {
+        primary: Some(format!(
+            "host=127.0.0.1,127.0.0.1 port={primary},{standby} user=postgres"
+        )),
+        ..pair.scene.daemon(crate::PROGRAM)
+    };
     let server = daemon.start()?;
     server.log.wait_for("primary imported")?;
-    let slot = format!("SELECT pg_create_physical_replication_slot('{SLOT}', true)");
-    pair.standby.client("postgres")?.batch_execute(&slot)?;
+    pair.work()?;
+    let before = pair.scene.mark()?;
+    wait_for("the standby to have that", || {
+        let text = "SELECT pg_last_wal_replay_lsn()::text";
+        let found: String = pair
+            .standby
+            .client("postgres")?
+            .query_one(text, &[])?
+            .get(0);
+        Ok((found.parse::<Lsn>()? >= before).then_some(()))
+    })?;
     pair.standby.stop(StopMode::Fast)?;
     pair.work()?;
     let ours = pair.scene.mark()?;
+    pair.scene.primary.archived_through(ours)?;
     pair.scene.wait_acknowledged(ours)?;
-    server.stop()?;
     pair.scene.primary.kill()?;
     pair.standby.start()?;
     pair.standby.promote()?;
 
-    let daemon = Daemon {
-        primary: Some(pair.standby.address().conninfo("postgres")),
-        tee: None,
-        ..daemon
-    };
-    let server = daemon.start()?;
-    let line = server.log.wait_for("cannot follow the server any more")?;
-    let reason = line.field("reason");
+    // It had no slot for us.
+    let line = server
+        .log
+        .wait_until(|line| line.message.contains("a branch goes on"))?;
     let switch = pair.switch_in_history_file()?;
-    ensure!(reason.contains("forked"), "{reason}");
-    ensure!(reason.contains(&switch.to_string()), "{reason}");
+    ensure!(line.field("fork") == switch.to_string() && before <= switch && switch < ours);
+    server
+        .log
+        .wait_for("slot created on a server that is new to us")?;
+    pair.change_behind()?;
+    let after = pair.mark_behind()?;
+    pair.wait_acknowledged(after)?;
+    let shown = daemon_status(&daemon, &server)?;
+    let kept = format!("main.before-{}", switch.to_string().replace('/', "-"));
+    for text in [
+        format!("timeline {kept} "),
+        format!("left it at {switch}"),
+        format!("failover        at {switch}"),
+        "on its timeline 2".to_owned(),
+    ] {
+        ensure!(shown.contains(&text), "{text:?} is not in\n{shown}");
+    }
     server.stop()?;
-    let (store, timeline) = open_main(&daemon)?;
-    let progress = timeline.wait_examined(PATIENCE)?;
-    ensure!(progress.last_record >= ours && switch < ours);
-    ensure!(timeline.info().pg_timeline == 1);
-    store.close();
-    Ok(())
+    let server = daemon.start()?;
+    pair.change_behind()?;
+    let last = pair.mark_behind()?;
+    pair.wait_acknowledged(last)?;
+    server.stop()?;
+    pair.check_both(&daemon, &kept, [before, switch, ours, after])
 }
 
 /// A primary and its standby.
@@ -227,6 +255,49 @@ impl Pair {
             self.check_clone(&store, &timeline, point, parents)?;
         }
         self.check_segments(daemon, &timeline, switch)?;
+        store.close();
+        Ok(())
+    }
+
+    /// Changes on the server that was promoted; the workload does not know what of it was lost.
+    fn change_behind(&self) -> Result<()> {
+        let mut client = self.standby.client("postgres")?;
+        client.batch_execute(
+            "CREATE TABLE IF NOT EXISTS behind (i int PRIMARY KEY, t text);
+             INSERT INTO behind SELECT i, repeat('x', 100)
+                 FROM (SELECT coalesce(max(i), 0) m FROM behind) b, generate_series(m + 1, m + 5000) i;
+             UPDATE behind SET t = 'y' WHERE i % 3 = 0; DELETE FROM behind WHERE i % 7 = 0",
+        )?;
+        Ok(client.batch_execute("VACUUM behind")?)
+    }
+
+    /// What was kept equals what the old primary had, and what goes on what the new one has.
+    fn check_both(&self, daemon: &Daemon, kept: &str, points: [Lsn; 4]) -> Result<()> {
+        let [before, switch, ours, after] = points;
+        self.standby.archived_through(after)?;
+        let (store, main) = open_main(daemon)?;
+        let kept = store.timeline(None, kept)?;
+        kept.wait_for(ours, PATIENCE)?;
+        let (old, new) = (kept.info(), main.info());
+        ensure!(old.pg_timeline == 1 && new.pg_timeline == 2);
+        ensure!(
+            old.superseded
+                .is_some_and(|it| (it.by, it.fork) == (new.timeline, switch))
+        );
+        ensure!(new.ancestor == Some((old.timeline, switch)));
+        let backup = BackupSource::Tars(self.scene.path("backup"));
+        let recovery = self.scene.recovery(backup)?;
+        let floors = Floors {
+            compared: 3_000,
+            rebuilt: 300,
+            records: 3_000,
+            by_rmgr: &[],
+        };
+        must_equal(&recovery, &kept, &[before, ours])?.must_reach(&floors)?;
+        must_equal(&recovery, &main, &[switch])?;
+        must_equal(&recovery.latest_timeline(), &main, &[after])?.must_reach(&floors)?;
+        self.check_clone(&store, &main, after, 2)?;
+        self.check_segments(daemon, &main, switch)?;
         store.close();
         Ok(())
     }

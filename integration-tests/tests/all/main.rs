@@ -5,6 +5,7 @@ mod bad_clients;
 mod failed_import;
 mod failover;
 mod faults;
+mod follow;
 mod kill;
 mod memory;
 mod oracle;

@@ -7,12 +7,10 @@ use std::thread;
 use anyhow::{Result, ensure};
 use integration_tests::{Figures, Floors, PATIENCE, Scene, Truths, logger, open_store};
 use pagecache::{NewBranch, Store, StoreConfig, Timeline};
-use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
-use pageserver_bin::run::{Following, follow_options};
+use pageserver_bin::receivers::Following;
 use pageserver_bin::stop::Stop;
 use stockpg::{BackupSource, InitOptions, PgInstall, Workload};
-use walreceiver::ReceiverStatus;
 use walrecord::{Lsn, PgVersion, Rmgr, TimelineId};
 
 /// Rounds of the workload after the import. After each, pages are compared.
@@ -151,17 +149,7 @@ fn equal_stock(install: &PgInstall, options: InitOptions, rounds: usize) -> Resu
     });
     let timeline = import_live(&store, &import, &Stop::default(), |_| {}, &logger())?;
     let mut workload = busy.join().expect("the workload does not panic")?;
-    let following = Following::start(
-        &timeline,
-        follow_options(
-            &timeline,
-            &import.conninfo,
-            &import.slot,
-            PeerKind::Postgres,
-        ),
-        &ReceiverStatus::new(),
-        &logger(),
-    )?;
+    let following = Following::start(&timeline, &import.feed(), &logger())?;
     let mut points: Vec<Lsn> = Vec::new();
     for _ in 0..rounds {
         workload.run_all()?;

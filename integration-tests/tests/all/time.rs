@@ -8,14 +8,12 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, ensure};
 use integration_tests::{Scene, logger, open_store};
 use pagecache::{StoreConfig, Timeline};
-use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
 use pageserver_bin::moment::Moment;
-use pageserver_bin::run::{Following, follow_options};
+use pageserver_bin::receivers::Following;
 use pageserver_bin::stop::Stop;
 use serde_json::Value;
 use stockpg::{BackupSource, InitOptions};
-use walreceiver::ReceiverStatus;
 use walrecord::{Lsn, PgTime};
 
 use crate::PROGRAM;
@@ -44,13 +42,7 @@ fn past() -> Result<Past> {
         tee: Some(backup),
     };
     let timeline = import_live(&store, &import, &Stop::default(), |_| {}, &logger())?;
-    let options = follow_options(
-        &timeline,
-        &import.conninfo,
-        &import.slot,
-        PeerKind::Postgres,
-    );
-    let following = Following::start(&timeline, options, &ReceiverStatus::new(), &logger())?;
+    let following = Following::start(&timeline, &import.feed(), &logger())?;
     for round in 0..6 {
         let how = if round % 2 == 0 { "COMMIT" } else { "ROLLBACK" };
         // Each is a message of its own: what is sent together is one transaction.

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use walrecord::{Lsn, PgTimelineId};
+use walrecord::{Lsn, PgTimelineId, TimelineId};
 
 use crate::layer::{LayerId, RunId};
 
@@ -180,6 +180,9 @@ pub enum Contradiction {
     /// There are no rules of redo, or they are not in ascending order.
     #[error("the rules of redo are missing or out of order at {0:?}")]
     Rules(Option<Lsn>),
+    /// A timeline took its own place.
+    #[error("timeline {0} is said to have taken its own place")]
+    Succession(TimelineId),
     /// The Postgres timelines given out to clones are out of order, or not below the next.
     #[error("clone timeline {0:#x} is out of order")]
     Clone(PgTimelineId),

@@ -22,6 +22,18 @@ pub trait ManifestFile: Serialize + DeserializeOwned {
     /// The first contradiction.
     fn check(&self) -> Result<(), Contradiction>;
 
+    /// As [`ManifestFile::check`], for what is to become the file at `path`: whatever takes long is better begun
+    /// after it.
+    ///
+    /// # Errors
+    /// The first contradiction, with the path.
+    fn check_for(&self, path: &Path) -> Result<(), ManifestError> {
+        self.check().map_err(|damage| ManifestError::Damaged {
+            path: path.to_owned(),
+            damage: damage.into(),
+        })
+    }
+
     /// The bytes of the file.
     ///
     /// # Errors

@@ -24,7 +24,8 @@ pub use paths::{TenantPaths, TimelinePaths};
 pub use tenant::{
     CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, FIRST_CLONE_TIMELINE, TenantManifest,
 };
+pub(crate) use timeline::NAME_LIMIT;
 pub use timeline::{
-    Ancestor, HistoryEntry, LayerRecord, LeaseRecord, MAX_LEASES, Manifest, Rewrite, RulesRecord,
-    Settings,
+    Ancestor, HistoryEntry, LayerRecord, LeaseRecord, MAX_LEASES, Manifest, Replaced, Rewrite,
+    RulesRecord, Settings, Superseded, Upstream,
 };

@@ -15,6 +15,7 @@ const DOCUMENT: &str = include_str!("../../../docs/format-manifest.md");
 
 const TENANT: TenantId = TenantId::from_bytes([0xAA; 16]);
 const TIMELINE: TimelineId = TimelineId::from_bytes([0xBB; 16]);
+const OTHER: TimelineId = TimelineId::from_bytes([0xCC; 16]);
 
 fn layer(id: u64, size: u64) -> LayerRecord {
     LayerRecord {
@@ -64,7 +65,22 @@ fn timeline() -> Manifest {
             lsn: Lsn::new(0x0100_0080),
             until: 848_714_400_000_000,
         }],
-        ancestor: None,
+        ancestor: Some(Ancestor {
+            timeline: OTHER,
+            lsn: Lsn::new(0x0100_0100),
+        }),
+        upstream: Some(Upstream {
+            conninfo: "host=db2 user=zenith".to_owned(),
+            slot: "zenith_main".to_owned(),
+        }),
+        replaces: Some(Replaced {
+            timeline: OTHER,
+            name: "main.before-0-1000100".to_owned(),
+        }),
+        superseded: Some(Superseded {
+            by: TimelineId::from_bytes([0xDD; 16]),
+            fork: Lsn::new(0x0100_0100),
+        }),
         settings: Settings {
             data_checksums: true,
             rules: vec![RulesRecord {
@@ -186,47 +202,61 @@ fn damage_is_told_apart() {
 }
 
 #[test]
-fn what_version_1_lacks_gets_its_meaning() {
+fn what_earlier_versions_lack_gets_its_meaning() {
     let manifest = timeline();
     let payload = serde_json::to_string(&manifest).unwrap();
-    let rewrite = serde_json::to_string(&manifest.rewrite).unwrap();
-    let leases = serde_json::to_string(&manifest.leases).unwrap();
-    let added = format!(
-        ",\"rewrite\":{rewrite},\"wal_start\":\"0/0\",\"gc_cutoff\":\"0/1000100\",\"leases\":{leases},\"ancestor\":null"
-    );
-    let old = payload.replace(&added, "").replace("\"run\":0,", "");
-    assert_eq!(payload.len(), old.len() + added.len() + 8, "{payload}");
-    let first = ManifestFormat {
-        version: 1,
-        ..Manifest::FORMAT
+    let without = |first: &str| {
+        let begin = payload.find(&format!(",\"{first}\"")).unwrap();
+        let end = payload.find(",\"settings\"").unwrap();
+        [&payload[..begin], &payload[end..]].concat()
     };
-    let expected = Manifest {
+    let read = |version, payload: &str| {
+        let format = ManifestFormat {
+            version,
+            ..Manifest::FORMAT
+        };
+        Manifest::decode(&format.seal(payload.as_bytes()).unwrap()).unwrap()
+    };
+    let second = Manifest {
+        leases: Vec::new(),
+        upstream: None,
+        replaces: None,
+        superseded: None,
+        ..manifest.clone()
+    };
+    let leases = serde_json::to_string(&manifest.leases).unwrap();
+    let unleased = without("upstream").replace(&format!(",\"leases\":{leases}"), "");
+    assert_eq!(read(2, &unleased), second);
+    let first = Manifest {
         rewrite: None,
         gc_cutoff: Lsn::INVALID,
-        leases: Vec::new(),
-        ..manifest
+        ancestor: None,
+        ..second
     };
-    let read = Manifest::decode(&first.seal(old.as_bytes()).unwrap()).unwrap();
-    assert_eq!(read, expected);
+    let payload = without("rewrite");
+    let without_runs = payload.replace("\"run\":0,", "");
+    assert_ne!(without_runs, payload);
+    assert_eq!(read(1, &without_runs), first);
 }
 
 #[test]
-fn version_2_has_no_leases() {
-    let manifest = timeline();
-    let payload = serde_json::to_string(&manifest).unwrap();
-    let leases = serde_json::to_string(&manifest.leases).unwrap();
-    let old = payload.replace(&format!(",\"leases\":{leases}"), "");
-    assert!(old.len() < payload.len());
-    let second = ManifestFormat {
-        version: 2,
-        ..Manifest::FORMAT
+fn a_timeline_does_not_take_its_own_place() {
+    let contradicts = |change: fn(&mut Manifest)| {
+        let mut manifest = timeline();
+        change(&mut manifest);
+        manifest.check().unwrap_err()
     };
-    let expected = Manifest {
-        leases: Vec::new(),
-        ..manifest
-    };
-    let read = Manifest::decode(&second.seal(old.as_bytes()).unwrap()).unwrap();
-    assert_eq!(read, expected);
+    let own = Contradiction::Succession(TIMELINE);
+    assert_eq!(
+        contradicts(|it| it.replaces.as_mut().unwrap().timeline = TIMELINE),
+        own
+    );
+    assert_eq!(
+        contradicts(|it| it.superseded.as_mut().unwrap().by = TIMELINE),
+        own
+    );
+    let name = contradicts(|it| it.replaces.as_mut().unwrap().name = it.name.clone());
+    assert_eq!(name, Contradiction::Name("main".to_owned()));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::key::Key;
 use crate::layer::{LayerId, LayerKind, LayerSummary, RunId};
 
 /// Longest name of a timeline, bytes.
-const NAME_LIMIT: usize = 64;
+pub(crate) const NAME_LIMIT: usize = 64;
 
 /// The most LSNs of a timeline that are held by leases at a time: every compaction keeps a version of each page
 /// for each of them.
@@ -71,6 +71,15 @@ pub struct Manifest {
     /// The timeline that this one branches from, if it is a branch.
     #[serde(default)]
     pub ancestor: Option<Ancestor>,
+    /// The server that it goes on to take WAL from when the daemon starts, if it is told so.
+    #[serde(default)]
+    pub upstream: Option<Upstream>,
+    /// The timeline whose name and place it took, if it did.
+    #[serde(default)]
+    pub replaces: Option<Replaced>,
+    /// What took its name and place, if something did: it takes no WAL any more.
+    #[serde(default)]
+    pub superseded: Option<Superseded>,
     /// What else is known of the cluster.
     pub settings: Settings,
 }
@@ -128,6 +137,41 @@ pub struct Ancestor {
     /// What that timeline has up to here is the branch's too.
     #[serde(with = "text::printed")]
     pub lsn: Lsn,
+}
+
+/// The server that a timeline takes WAL from. The store keeps it for whoever receives the WAL, and looks at
+/// nothing of it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    /// How it is reached, without secrets: the file is as readable as the rest of the store.
+    pub conninfo: String,
+    /// The replication slot there.
+    pub slot: String,
+}
+
+/// A timeline whose place another took. Once that one's manifest says so it is so: should the other's manifest
+/// not say it yet, it is changed when the store is opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Replaced {
+    /// The timeline, of the same tenant.
+    #[serde(with = "text::printed")]
+    pub timeline: TimelineId,
+    /// Its name from then on.
+    pub name: String,
+}
+
+/// What took a timeline's place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Superseded {
+    /// The timeline that did.
+    #[serde(with = "text::printed")]
+    pub by: TimelineId,
+    /// What it has above here is its own only.
+    #[serde(with = "text::printed")]
+    pub fork: Lsn,
 }
 
 /// A layer file.
@@ -216,6 +260,7 @@ impl ManifestFile for Manifest {
                 start: self.import_start,
             });
         }
+        self.check_succession()?;
         self.check_history()?;
         self.check_rules()?;
         self.check_rewrite()?;
@@ -225,6 +270,23 @@ impl ManifestFile for Manifest {
 }
 
 impl Manifest {
+    fn check_succession(&self) -> Result<(), Contradiction> {
+        if let Some(Replaced { timeline, name }) = &self.replaces {
+            if !is_name(name) || *name == self.name {
+                return Err(Contradiction::Name(name.clone()));
+            }
+            if *timeline == self.timeline {
+                return Err(Contradiction::Succession(*timeline));
+            }
+        }
+        match self.superseded {
+            Some(superseded) if superseded.by == self.timeline => {
+                Err(Contradiction::Succession(superseded.by))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_history(&self) -> Result<(), Contradiction> {
         if self.history.is_empty() {
             return Err(Contradiction::History(None));

@@ -2,14 +2,19 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use walrecord::Lsn;
 
 use super::layers::{Found, FoundBody};
 use super::pins::Pin;
+use super::progress::Tracker;
 use super::shared::Shared;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
+
+/// How soon a branch notices, after a start, that its ancestor is indexed up to where it begins.
+const READY_PERIOD: Duration = Duration::from_millis(5);
 
 /// A timeline as its branch sees it: as it is at `lsn`.
 #[derive(Clone)]
@@ -47,7 +52,7 @@ impl Ancestor {
             let last_record = ancestor.shared.tracker.get().last_record;
             if last_record < ancestor.lsn {
                 return Err(ReadError::AncestorBehind {
-                    timeline: ancestor.shared.name().to_owned(),
+                    timeline: ancestor.shared.name(),
                     branch: ancestor.lsn,
                     last_record,
                 });
@@ -55,6 +60,24 @@ impl Ancestor {
             next = ancestor.shared.ancestor.as_ref();
         }
         Ok(())
+    }
+
+    /// Waits until everything up to the branch point is there, or the branch, whose tracker is `own`, stops: what WAL
+    /// does to the branch is judged by what was there before.
+    ///
+    /// # Errors
+    /// If it will not be, because the ancestor's WAL is damaged below the branch point.
+    pub(crate) fn wait_ready(&self, own: &Tracker) -> Result<(), StoreError> {
+        loop {
+            // Asked before: what is examined may be what makes it ready.
+            let examined = self.shared.tracker.wait_examined(Duration::ZERO).is_ok();
+            match self.check_ready() {
+                Ok(()) => return Ok(()),
+                Err(error) if examined => return Err(error.into()),
+                Err(_) if own.pause(READY_PERIOD) => return Ok(()),
+                Err(_) => {}
+            }
+        }
     }
 
     /// Holds the WAL that a reader may need of timelines whose layers do not reach the branch point yet.

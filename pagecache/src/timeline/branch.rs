@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use slog::info;
-use walrecord::{Lsn, TimelineId};
+use walrecord::{Boundary, Lsn, TimelineId};
 
 use super::open::{Relatives, Surroundings, open};
 use super::shared::Shared;
@@ -12,7 +12,7 @@ use super::timeline_dir::TimelineDir;
 use super::{Ancestor, Timeline};
 use crate::error::{ReadError, StoreError};
 use crate::layer::LayerId;
-use crate::manifest::{self, HistoryEntry, Manifest, ManifestFile};
+use crate::manifest::{self, HistoryEntry, Manifest, ManifestFile, Replaced};
 use crate::wal::WalStore;
 
 /// What a branch is to be.
@@ -28,19 +28,39 @@ pub struct NewBranch {
 
 impl Timeline {
     /// Makes a branch and opens it. Until this returns nothing of it is seen, after a crash either.
+    ///
+    /// Once its manifest is there, the branch has taken the place of what it `replaces`.
+    pub(super) fn branch_as(
+        &self,
+        around: Surroundings,
+        branch: &NewBranch,
+        replaces: Option<Replaced>,
+    ) -> Result<Timeline, StoreError> {
+        let at = self.boundary(branch.lsn)?;
+        let shared = self.shared.holding(at.end);
+        shared.set_branch(branch.timeline, Some(at.end));
+        let manifest = || {
+            let mut manifest = manifest_of(shared, branch, at);
+            if replaces.is_some() {
+                manifest.upstream = self.upstream();
+                manifest.replaces = replaces;
+            }
+            manifest
+        };
+        let made = make(shared, around, manifest, at.end);
+        if made.is_err() {
+            shared.set_branch(branch.timeline, None);
+        }
+        made
+    }
+
+    /// As [`crate::Store::branch`].
     pub(crate) fn branch(
         &self,
         around: Surroundings,
         branch: &NewBranch,
     ) -> Result<Timeline, StoreError> {
-        let lsn = self.boundary(branch.lsn)?.end;
-        let shared = self.shared.holding(lsn);
-        shared.set_branch(branch.timeline, Some(lsn));
-        let made = make(shared, around, branch, lsn);
-        if made.is_err() {
-            shared.set_branch(branch.timeline, None);
-        }
-        made
+        self.branch_as(around, branch, None)
     }
 
     /// The timelines that branch from it.
@@ -69,7 +89,7 @@ impl Timeline {
 fn make(
     shared: &Arc<Shared>,
     around: Surroundings,
-    branch: &NewBranch,
+    manifest: impl FnOnce() -> Manifest,
     lsn: Lsn,
 ) -> Result<Timeline, StoreError> {
     let progress = shared.tracker.get();
@@ -81,14 +101,9 @@ fn make(
     if shared.wal.synced() < lsn {
         shared.wal.sync()?;
     }
-    let manifest = manifest_of(shared, branch, lsn)?;
-    let contradiction = |damage| {
-        StoreError::Manifest(manifest::ManifestError::Damaged {
-            path: shared.paths.sibling(branch.timeline).manifest(),
-            damage: manifest::ManifestDamage::Contradiction(damage),
-        })
-    };
-    manifest.check().map_err(contradiction)?;
+    let manifest = manifest();
+    let paths = shared.paths.sibling(manifest.timeline);
+    manifest.check_for(&paths.manifest())?;
     let mut dir = TimelineDir::make(
         &around,
         manifest.tenant,
@@ -96,7 +111,7 @@ fn make(
         manifest.system_identifier,
     )?;
     copy_wal(shared, &around, &manifest, lsn)?;
-    manifest.write(&*around.storage, &dir.paths().manifest())?;
+    manifest.write(&*around.storage, &paths.manifest())?;
     let relatives = Relatives {
         ancestor: Some(Ancestor {
             shared: Arc::clone(shared),
@@ -104,21 +119,17 @@ fn make(
         }),
         ..Relatives::default()
     };
+    let name = manifest.name.clone();
     let timeline = open(around, manifest, relatives)?;
     dir.keep = true;
     // The branch's first read after a restart need not wait for our index then.
     shared.request_freeze();
-    info!(shared.log, "branch made"; "name" => &branch.name, "lsn" => %lsn);
+    info!(shared.log, "branch made"; "name" => name, "lsn" => %lsn);
     Ok(timeline)
 }
 
-fn manifest_of(shared: &Shared, branch: &NewBranch, lsn: Lsn) -> Result<Manifest, StoreError> {
-    let last = walrecord::record_boundary(&shared.wal, shared.wal.segment_size(), lsn);
-    let last = last.map_err(|source| StoreError::BadRecord {
-        start: lsn,
-        end: lsn,
-        source: Box::new(source),
-    })?;
+fn manifest_of(shared: &Shared, branch: &NewBranch, at: Boundary) -> Manifest {
+    let lsn = at.end;
     let rules = shared.rules();
     let parent = shared.manifest();
     let history = parent.history.iter().enumerate();
@@ -130,7 +141,7 @@ fn manifest_of(shared: &Shared, branch: &NewBranch, lsn: Lsn) -> Result<Manifest
             .map(|(_, entry)| *entry)
             .collect::<Vec<HistoryEntry>>(),
         // From where the record before the branch point begins: a clone's checkpoint record names it.
-        wal_start: last.last_start.segment_start(parent.segment_size),
+        wal_start: at.last_start.segment_start(parent.segment_size),
         disk_consistent_lsn: lsn,
         next_layer: LayerId::new(1),
         layers: Vec::new(),
@@ -141,11 +152,14 @@ fn manifest_of(shared: &Shared, branch: &NewBranch, lsn: Lsn) -> Result<Manifest
             timeline: parent.timeline,
             lsn,
         }),
+        upstream: None,
+        replaces: None,
+        superseded: None,
         ..parent.clone()
     };
     let upto = rules.0.partition_point(|(from, _)| *from <= lsn).max(1);
     manifest.set_rules(&rules.0[..upto]);
-    Ok(manifest)
+    manifest
 }
 
 /// Copies the WAL in front of the branch point, durably.
@@ -156,36 +170,12 @@ fn copy_wal(
     lsn: Lsn,
 ) -> Result<(), StoreError> {
     let paths = shared.paths.sibling(manifest.timeline);
-    let start = manifest.wal_start();
     let wal = WalStore::open(
         Arc::clone(&around.storage),
         &paths.wal(),
         manifest.segment_size,
         &manifest.history,
-        start,
+        manifest.wal_start(),
     )?;
-    let mut piece = vec![0; 1 << 20];
-    let mut at = start;
-    while at < lsn {
-        // A Postgres timeline begins with a copy of what is there before it.
-        let mut begins = manifest.history.iter().map(|entry| entry.start);
-        let end = begins.find(|begin| *begin > at).unwrap_or(lsn).min(lsn);
-        let want = piece
-            .len()
-            .min(usize::try_from(end - at).unwrap_or(usize::MAX));
-        let read = shared
-            .wal
-            .read_at(at, &mut piece[..want])
-            .map_err(StoreError::io("reading WAL at", at.to_string()))?;
-        if read == 0 {
-            return Err(StoreError::WalMissing {
-                end: at,
-                disk_consistent: lsn,
-            });
-        }
-        wal.append(at, &piece[..read])?;
-        at = at + read as u64;
-    }
-    wal.sync()?;
-    Ok(())
+    Ok(wal.append_from(&shared.wal, lsn)?)
 }

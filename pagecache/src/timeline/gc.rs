@@ -196,7 +196,9 @@ impl Shared {
     fn collect_if_due(&self) -> Result<Option<CutoffHolder>, StoreError> {
         let mut collecting = self.collecting();
         let now = self.clock.now();
-        if self.history_held().is_some() || !self.is_due(now, *collecting) {
+        // What another timeline has taken the place of is kept until a person gives it up.
+        let is_kept = self.is_read_only() || self.history_held().is_some();
+        if is_kept || !self.is_due(now, *collecting) {
             return Ok(None);
         }
         let window = self.window(now)?;

@@ -24,7 +24,7 @@ use super::{Timeline, sync_wal};
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{EntryKind, LayerKind, LayerOptions, RunId};
-use crate::manifest::{Manifest, ManifestDamage, ManifestError, ManifestFile, TimelinePaths};
+use crate::manifest::{Manifest, ManifestFile, TimelinePaths};
 use crate::meta::{ControlState, DirectoryState, FileValue, ForkState, Tombstoned};
 use crate::wal::WalStore;
 
@@ -97,12 +97,8 @@ impl ImportWriter {
         let paths = TimelinePaths::new(params.tenant, params.timeline);
         let wal_start = params.start.segment_start(params.segment_size);
         let manifest = Manifest::for_import(&params, wal_start);
-        let unwritable = |damage| ManifestError::Damaged {
-            path: paths.manifest(),
-            damage: ManifestDamage::Contradiction(damage),
-        };
         // What cannot be a timeline is refused now, not after the last file.
-        manifest.check().map_err(unwritable)?;
+        manifest.check_for(&paths.manifest())?;
         let dir = TimelineDir::make(
             &around,
             params.tenant,

@@ -24,7 +24,12 @@ const MAX_RUNS: usize = 8;
 pub(crate) fn run(shared: &Arc<Shared>) {
     while !shared.tracker.is_stopping() {
         let mut rewinds = shared.rewinds();
-        let result = Indexer::start(shared).and_then(|mut indexer| {
+        let ready = match &shared.ancestor {
+            Some(ancestor) => ancestor.wait_ready(&shared.tracker),
+            None => Ok(()),
+        };
+        let result = ready.and_then(|()| Indexer::start(shared));
+        let result = result.and_then(|mut indexer| {
             rewinds = indexer.rewinds;
             indexer.follow()
         });

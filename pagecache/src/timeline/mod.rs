@@ -29,6 +29,7 @@ mod shared;
 mod slru_order;
 mod snapshot;
 mod stored_layer;
+mod succession;
 mod timeline_dir;
 mod verify;
 mod versions;
@@ -53,11 +54,14 @@ pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
 pub use read_counts::{Histogram, ReadCounts};
 pub use snapshot::{ForkSize, Snapshot};
+pub use succession::NewSuccessor;
+pub(crate) use succession::{finish_successions, kept_name};
 pub(crate) use timeline_dir::remove_timeline;
 pub use verify::{Finding, Verified, VerifyStage, VerifyWatch};
 pub use versions::VersionOrigin;
 
 use crate::error::{ReadError, StoreError};
+use crate::manifest::{Superseded, Upstream};
 use shared::Shared;
 
 /// An open timeline. Clones share it; it closes when [`Timeline::close`] is called.
@@ -67,7 +71,7 @@ pub struct Timeline {
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
-/// What does not change about a timeline.
+/// What changes about a timeline only when its primary is promoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimelineInfo {
     /// Its tenant.
@@ -88,6 +92,10 @@ pub struct TimelineInfo {
     pub data_checksums: bool,
     /// The timeline that it branches from, and where.
     pub ancestor: Option<(TimelineId, Lsn)>,
+    /// What took its name and place, if something did ([`crate::Store::succeed`]): it takes no WAL any more.
+    pub superseded: Option<Superseded>,
+    /// The timeline whose name and place it took, if it did.
+    pub replaces: Option<TimelineId>,
 }
 
 /// Sizes of a timeline on disk.
@@ -129,7 +137,7 @@ impl Timeline {
         Ok(())
     }
 
-    /// What does not change about it.
+    /// Who it is.
     pub fn info(&self) -> TimelineInfo {
         let manifest = self.shared.manifest();
         TimelineInfo {
@@ -142,6 +150,8 @@ impl Timeline {
             pg_timeline: self.shared.wal.timeline(),
             data_checksums: self.shared.checksums,
             ancestor: manifest.ancestor.map(|it| (it.timeline, it.lsn)),
+            superseded: manifest.superseded,
+            replaces: manifest.replaces.as_ref().map(|it| it.timeline),
         }
     }
 
@@ -219,7 +229,7 @@ impl Timeline {
     /// # Errors
     /// If the position is wrong, the disk refuses, or indexing has failed on the WAL that came before.
     pub fn append(&self, lsn: Lsn, bytes: &[u8]) -> Result<(), StoreError> {
-        self.check_running()?;
+        self.check_writable()?;
         // Damage of what is stored does not stop WAL: it is kept, and indexed when that is mended.
         if let Some(failure) = self.shared.tracker.failure()
             && !failure.is_damage()
@@ -248,16 +258,25 @@ impl Timeline {
     /// # Errors
     /// If `to` lies before the last record, or the disk refuses.
     pub fn rewind(&self, to: Lsn) -> Result<(), StoreError> {
-        self.check_running()?;
+        self.check_writable()?;
         if let Some(failure) = self.shared.tracker.final_failure() {
             return Err(StoreError::Failed(failure));
         }
         self.shared.rewind(to)
     }
 
+    /// Whether WAL may be taken.
     fn check_running(&self) -> Result<(), StoreError> {
         match self.shared.tracker.is_stopping() {
             true => Err(StoreError::Stopping),
+            false => Ok(()),
+        }
+    }
+
+    fn check_writable(&self) -> Result<(), StoreError> {
+        self.check_running()?;
+        match self.shared.is_read_only() {
+            true => Err(StoreError::ReadOnly(self.shared.name())),
             false => Ok(()),
         }
     }
@@ -326,6 +345,21 @@ impl Timeline {
             .tracker
             .wait_until(target, limit, |progress| progress.disk_consistent)?;
         Ok(target)
+    }
+
+    /// The server that it is to take WAL from whenever a daemon starts, if it was told.
+    pub fn upstream(&self) -> Option<Upstream> {
+        self.shared.manifest().upstream.clone()
+    }
+
+    /// Says from which server WAL is to be taken, durably. Whoever runs the receiver asks for it.
+    ///
+    /// # Errors
+    /// If another timeline has taken its place, or the manifest cannot be written.
+    pub fn set_upstream(&self, upstream: Option<Upstream>) -> Result<(), StoreError> {
+        self.check_writable()?;
+        self.shared
+            .change_manifest(|manifest| manifest.upstream = upstream)
     }
 
     /// Notes the minor release that the primary runs from here on, if that is news.

@@ -127,6 +127,10 @@ pub(crate) fn open(
         );
         shared.hold_history(unknown);
     }
+    if shared.is_read_only() {
+        // Nobody comes to say where its WAL ends; it ends where it ends.
+        shared.settle_tail();
+    }
     let layers = open_layers(&shared);
     shared.change_layers(|set| *set = layers);
     load_directories(&shared)?;

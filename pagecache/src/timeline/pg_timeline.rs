@@ -35,20 +35,21 @@ impl Timeline {
         self.shared.wal.floor()
     }
 
-    /// The history file of a Postgres timeline, if it is kept.
+    /// The history file of a Postgres timeline, if it is kept: here, or by one that this branches from.
     ///
     /// # Errors
     /// If it cannot be read.
     pub fn pg_history_file(&self, timeline: PgTimelineId) -> Result<Option<Vec<u8>>, StoreError> {
-        let path = self.shared.paths.pg_history(timeline);
-        match read_whole(&*self.shared.storage, &path, MAX_HISTORY_FILE) {
-            Ok(Ok(content)) => Ok(Some(content)),
-            Ok(Err(length)) => Err(StoreError::HistoryFile { path, length }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(StoreError::io("reading", path)(error)),
+        let mut next = Some(&*self.shared);
+        while let Some(shared) = next {
+            let found = shared.pg_history_file(timeline)?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            next = shared.ancestor.as_ref().map(|ancestor| &*ancestor.shared);
         }
+        Ok(None)
     }
-
     /// Keeps the history file of a Postgres timeline that the WAL goes through, as `pg_wal` would.
     ///
     /// # Errors
@@ -58,6 +59,7 @@ impl Timeline {
         timeline: PgTimelineId,
         content: &[u8],
     ) -> Result<(), StoreError> {
+        self.check_writable()?;
         let path = self.shared.paths.pg_history(timeline);
         let length = content.len() as u64;
         if length > MAX_HISTORY_FILE {
@@ -82,7 +84,7 @@ impl Timeline {
         at: Lsn,
         history: &[u8],
     ) -> Result<(), StoreError> {
-        self.check_running()?;
+        self.check_writable()?;
         if let Some(failure) = self.shared.tracker.failure() {
             return Err(StoreError::Failed(failure));
         }
@@ -117,6 +119,18 @@ impl Timeline {
         self.shared
             .change_manifest(|manifest| manifest.history.push(entry))?;
         Ok(self.shared.wal.switch_timeline(to, at)?)
+    }
+}
+
+impl Shared {
+    fn pg_history_file(&self, timeline: PgTimelineId) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.paths.pg_history(timeline);
+        match read_whole(&*self.storage, &path, MAX_HISTORY_FILE) {
+            Ok(Ok(content)) => Ok(Some(content)),
+            Ok(Err(length)) => Err(StoreError::HistoryFile { path, length }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io("reading", path)(error)),
+        }
     }
 }
 

@@ -94,7 +94,7 @@ impl Counters {
     fn add(&self, number: u32) {
         let bucket = match number {
             0 => 0,
-            number => 1 + number.next_power_of_two().ilog2() as usize,
+            number => 1 + (u32::BITS - (number - 1).leading_zeros()) as usize,
         };
         self.buckets[bucket.min(BUCKETS - 1)].fetch_add(1, Ordering::Relaxed);
         self.sum.fetch_add(number.into(), Ordering::Relaxed);

@@ -30,6 +30,9 @@ impl Manifest {
             gc_cutoff: Lsn::INVALID,
             leases: Vec::new(),
             ancestor: None,
+            upstream: None,
+            replaces: None,
+            superseded: None,
             settings: Settings {
                 data_checksums: params.data_checksums,
                 rules: Vec::new(),

@@ -43,7 +43,6 @@ pub(crate) struct Shared {
     pub(crate) tracker: Tracker,
     /// The cluster has data checksums.
     pub(crate) checksums: bool,
-    name: String,
     /// What it branches from.
     pub(crate) ancestor: Option<Ancestor>,
     /// The manifest as it is on disk (or will first be, for an import that is not complete).
@@ -80,6 +79,8 @@ pub(crate) struct Shared {
     pub(crate) compacting: Mutex<()>,
     /// The manifest is on disk: the timeline exists. Changes while `manifest` is held.
     is_complete: AtomicBool,
+    /// Another timeline has taken its place: it takes no WAL any more.
+    read_only: AtomicBool,
     decoder_options: DecoderOptions,
 }
 
@@ -103,7 +104,7 @@ impl Shared {
             directories: Directories::new(parts.ancestor.clone()),
             tracker: Tracker::new(parts.progress),
             checksums: parts.manifest.settings.data_checksums,
-            name: parts.manifest.name.clone(),
+            read_only: AtomicBool::new(parts.manifest.superseded.is_some()),
             ancestor: parts.ancestor,
             leases: Leases::new(&parts.manifest.leases),
             manifest: Mutex::new(parts.manifest),
@@ -150,9 +151,18 @@ impl Shared {
         self.layer_changes.load(Ordering::Acquire)
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
+    /// Its name, which changes when another takes its place.
+    pub(crate) fn name(&self) -> String {
+        self.manifest().name.clone()
+    }
+
+    /// Whether another timeline has taken its place.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.read_only.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn set_read_only(&self) {
+        self.read_only.store(true, Ordering::Release);
     }
 
     /// The timeline that holds what this one has at `lsn`: itself, or one that it branches from.

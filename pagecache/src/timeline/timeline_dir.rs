@@ -45,11 +45,6 @@ impl TimelineDir {
         made.map(|()| dir)
     }
 
-    /// The paths of the timeline.
-    pub(super) fn paths(&self) -> TimelinePaths {
-        self.paths
-    }
-
     fn fill(&mut self, timeline: TimelineId, system_identifier: u64) -> Result<(), StoreError> {
         let around = self.around.clone();
         let (storage, paths) = (&*around.storage, self.paths);

@@ -513,18 +513,55 @@ impl WalStore {
 
     /// Copies WAL to where it lies in its segment.
     fn copy(&self, from: Lsn, to: Lsn, file: &dyn StorageFile) -> io::Result<()> {
+        self.pieces(from, to, |at, piece| {
+            let offset = at.segment_offset(self.segment_size());
+            file.write_all_at(piece, u64::from(offset))
+        })
+    }
+
+    /// Reads `[from, to)` in pieces, each with where it lies, for `take`.
+    fn pieces<E: From<io::Error>>(
+        &self,
+        from: Lsn,
+        to: Lsn,
+        mut take: impl FnMut(Lsn, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut buffer = vec![0; COPY_PIECE.min(clamp(to - from))];
         let mut at = from;
         while at < to {
             let want = buffer.len().min(clamp(to - at));
             let piece = &mut buffer[..want];
             if self.read_at(at, piece)? < want {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(E::from(io::ErrorKind::UnexpectedEof.into()));
             }
-            let offset = at.segment_offset(self.segment_size());
-            file.write_all_at(piece, u64::from(offset))?;
+            take(at, piece)?;
             at = at + want as u64;
         }
+        Ok(())
+    }
+
+    /// Appends what `source` has from the end of this store up to `to`, and makes it durable.
+    ///
+    /// # Errors
+    /// As [`WalStore::append`] and [`WalStore::sync`], or if `source` cannot be read that far.
+    pub fn append_from(&self, source: &WalStore, to: Lsn) -> Result<(), WalStoreError> {
+        let layout = self.layout();
+        let mut begin = self.end();
+        while begin < to {
+            // A Postgres timeline begins with a copy of what is there before it.
+            let mut starts = layout.history().iter().map(|entry| entry.start);
+            let end = starts.find(|start| *start > begin);
+            let end = end.unwrap_or(to).min(to);
+            let copied = source.pieces(begin, end, |at, piece| {
+                self.append(at, piece).map_err(CopyFailure::Writing)
+            });
+            copied.map_err(|failure| match failure {
+                CopyFailure::Reading(error) => WalStoreError::io("read WAL in", &source.dir)(error),
+                CopyFailure::Writing(error) => error,
+            })?;
+            begin = end;
+        }
+        self.sync()?;
         Ok(())
     }
 
@@ -705,6 +742,18 @@ struct Touched {
     file: Arc<dyn StorageFile>,
     /// It was made by that append.
     made: bool,
+}
+
+/// Which half of a copy from another store failed.
+enum CopyFailure {
+    Reading(io::Error),
+    Writing(WalStoreError),
+}
+
+impl From<io::Error> for CopyFailure {
+    fn from(error: io::Error) -> CopyFailure {
+        CopyFailure::Reading(error)
+    }
 }
 
 /// Which half of a sync failed.

@@ -431,6 +431,9 @@ fn first_manifest(start: Lsn) -> Manifest {
         gc_cutoff: Lsn::INVALID,
         leases: Vec::new(),
         ancestor: None,
+        upstream: None,
+        replaces: None,
+        superseded: None,
         settings: Settings {
             data_checksums: false,
             rules: vec![RulesRecord {

@@ -13,6 +13,7 @@ mod isolation;
 mod kill;
 mod model;
 mod retention;
+mod succession;
 mod times;
 mod verify;
 mod wal;

@@ -27,7 +27,7 @@ pub(crate) const TIMELINE: TimelineId = TimelineId::from_bytes([2; 16]);
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// How long a checkpoint is waited for at a time.
-const MOMENT: Duration = Duration::from_millis(20);
+pub(crate) const MOMENT: Duration = Duration::from_millis(20);
 
 /// How long an import on a disk that may have stopped waits for WAL to be indexed.
 const SESSION_PATIENCE: Duration = Duration::from_secs(1);
@@ -473,7 +473,7 @@ impl World {
         }
     }
 
-    fn check_wal(&self, timeline: &Timeline, to: Lsn) -> Outcome<()> {
+    pub(crate) fn check_wal(&self, timeline: &Timeline, to: Lsn) -> Outcome<()> {
         let start = timeline.wal_start();
         let mut found = vec![0; (to - start) as usize];
         let read = timeline.read_wal(start, &mut found)?;

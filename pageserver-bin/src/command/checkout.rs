@@ -25,11 +25,11 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
             None => bail!("{text:?} is no tablespace mapping; expected OLD=NEW"),
         })
         .collect::<Result<Vec<_>>>()?;
-    let lsn = position(&args.at, &args.timeline, &args.server, log)?;
-    let summary = match &args.server.data_dir {
+    let lsn = position(&args.at, &args.of.timeline, &args.of.ask.server, log)?;
+    let summary = match &args.of.ask.server.data_dir {
         Some(data_dir) => {
             let store = open_offline(data_dir, log)?;
-            let timeline = settled(&store, &args.timeline)?;
+            let timeline = settled(&store, &args.of.timeline)?;
             let job = CheckoutJob {
                 dir: dir.clone(),
                 lsn,
@@ -52,11 +52,12 @@ pub fn checkout(args: &Checkout, log: &Logger) -> Result<()> {
                 keep_config: args.keep_config,
                 port: args.port,
             };
-            let path = format!("/v1/tenant/{0}/timeline/{0}/checkout", args.timeline);
-            Server::new(&args.server.server).post(&path, &serde_json::to_string(&request)?)?
+            let path = format!("/v1/tenant/{0}/timeline/{0}/checkout", args.of.timeline);
+            Server::new(&args.of.ask.server.server)
+                .post(&path, &serde_json::to_string(&request)?)?
         }
     };
-    if args.json {
+    if args.of.ask.json {
         answer(&serde_json::to_string_pretty(&summary)?);
         return Ok(());
     }

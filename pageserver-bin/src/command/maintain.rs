@@ -2,17 +2,16 @@
 
 use anyhow::Result;
 use pageservice::http::{
-    BranchRequest, CompactDone, DeleteDone, GcDone, LeaseDone, LeaseRequest, TenantStatus,
-    TimelineStatus,
+    BranchRequest, CompactDone, DeleteDone, FollowRequest, GcDone, LeaseDone, LeaseRequest,
+    TimelineStatus, UpstreamState,
 };
-use serde::Serialize;
 use slog::Logger;
-use walrecord::Lsn;
 
 use super::client::Server;
 use super::past::{Asked, json, position};
+use super::status::all_timelines;
 use super::{answer, open_offline, settled};
-use crate::status::refused_status;
+use crate::status::describe;
 use crate::{cli, maintain};
 
 /// `pageserver compact`
@@ -20,13 +19,13 @@ use crate::{cli, maintain};
 /// # Errors
 /// If a layer cannot be read or written.
 pub fn compact(args: &cli::Compact, log: &Logger) -> Result<()> {
-    let done: CompactDone = match Asked::new(&args.server, &args.timeline, log)? {
+    let done: CompactDone = match Asked::new(&args.of.ask.server, &args.of.timeline, log)? {
         Asked::Server(server, base) => {
             server.post(&format!("{base}/compact?full={}", args.full), "")?
         }
         Asked::Files(files) => maintain::compact(&files.1, args.full)?,
     };
-    if args.json {
+    if args.of.ask.json {
         return json(&done);
     }
     if done.merges == 0 {
@@ -51,7 +50,7 @@ pub fn compact(args: &cli::Compact, log: &Logger) -> Result<()> {
 /// # Errors
 /// If the disk refuses.
 pub fn gc(args: &cli::Gc, log: &Logger) -> Result<()> {
-    let done: GcDone = match Asked::new(&args.server, &args.timeline, log)? {
+    let done: GcDone = match Asked::new(&args.of.ask.server, &args.of.timeline, log)? {
         Asked::Server(server, base) => {
             let below = args
                 .below
@@ -60,7 +59,7 @@ pub fn gc(args: &cli::Gc, log: &Logger) -> Result<()> {
         }
         Asked::Files(files) => maintain::gc(&files.0, &files.1, args.below)?,
     };
-    if args.json {
+    if args.of.ask.json {
         return json(&done);
     }
     answer(&format!(
@@ -76,70 +75,13 @@ pub fn gc(args: &cli::Gc, log: &Logger) -> Result<()> {
     Ok(())
 }
 
-/// A timeline, as `timeline list --json` shows one of a data directory.
-#[derive(Serialize)]
-struct Listed {
-    tenant_id: String,
-    timeline_id: String,
-    name: String,
-    ancestor_timeline_id: Option<String>,
-    ancestor_lsn: Option<String>,
-    oldest_lsn: String,
-    last_record_lsn: String,
-    layer_bytes: u64,
-    wal_bytes: u64,
-    /// Why it could not be opened.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
-    /// Damaged layer files.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    damage: Vec<String>,
-}
-
-impl From<TimelineStatus> for Listed {
-    fn from(status: TimelineStatus) -> Listed {
-        Listed {
-            tenant_id: status.tenant_id,
-            timeline_id: status.timeline_id,
-            name: status.name,
-            ancestor_timeline_id: status.ancestor_timeline_id,
-            ancestor_lsn: status.ancestor_lsn.map(|lsn| lsn.to_string()),
-            oldest_lsn: status.oldest_lsn.to_string(),
-            last_record_lsn: status.last_record_lsn.to_string(),
-            layer_bytes: status.layer_bytes,
-            wal_bytes: status.wal_bytes,
-            refused: status.refused,
-            damage: status.damage,
-        }
-    }
-}
-
 /// `pageserver timeline list`
 ///
 /// # Errors
 /// If the server or the directory cannot be asked.
 pub fn timeline_list(args: &cli::TimelineList, log: &Logger) -> Result<()> {
-    let mut all: Vec<Listed> = Vec::new();
-    match &args.server.data_dir {
-        None => {
-            let server = Server::new(&args.server.server);
-            for tenant in server.get::<Vec<TenantStatus>>("/v1/tenant")? {
-                let path = format!("/v1/tenant/{}/timeline", tenant.id);
-                let timelines: Vec<TimelineStatus> = server.get(&path)?;
-                all.extend(timelines.into_iter().map(Listed::from));
-            }
-        }
-        Some(dir) => {
-            let store = open_offline(dir, log)?;
-            for timeline in store.timelines() {
-                timeline.wait_examined(crate::follow::EXAMINE_LIMIT)?;
-                all.push(listed(&timeline));
-            }
-            let refused = store.refused().iter().filter_map(refused_status);
-            all.extend(refused.map(Listed::from));
-        }
-    }
-    if args.json {
+    let all = all_timelines(&args.ask.server, log)?;
+    if args.ask.json {
         return json(&all);
     }
     for one in &all {
@@ -162,8 +104,12 @@ pub fn timeline_list(args: &cli::TimelineList, log: &Logger) -> Result<()> {
             0 => String::new(),
             count => format!("  {count} layers DAMAGED"),
         };
+        let kept = match one.superseded {
+            Some(_) => "  read-only",
+            None => "",
+        };
         answer(&format!(
-            "{}  {}  {} to {}  {:.1} MB layers, {:.1} MB WAL{branch}{damaged}",
+            "{}  {}  {} to {}  {:.1} MB layers, {:.1} MB WAL{branch}{kept}{damaged}",
             one.name,
             one.timeline_id,
             one.oldest_lsn,
@@ -175,55 +121,88 @@ pub fn timeline_list(args: &cli::TimelineList, log: &Logger) -> Result<()> {
     Ok(())
 }
 
-fn listed(timeline: &pagecache::Timeline) -> Listed {
-    let (info, progress, sizes) = (timeline.info(), timeline.progress(), timeline.sizes());
-    Listed {
-        tenant_id: info.tenant.to_string(),
-        timeline_id: info.timeline.to_string(),
-        name: info.name,
-        ancestor_timeline_id: info.ancestor.map(|(id, _)| id.to_string()),
-        ancestor_lsn: info.ancestor.map(|(_, lsn)| lsn.to_string()),
-        oldest_lsn: progress.readable_from.to_string(),
-        last_record_lsn: progress.last_record.to_string(),
-        layer_bytes: sizes.layer_bytes,
-        wal_bytes: sizes.wal_bytes,
-        refused: None,
-        damage: timeline.damage().iter().map(ToString::to_string).collect(),
-    }
-}
-
 /// `pageserver timeline branch`
 ///
 /// # Errors
 /// If the name is taken or none, or the LSN is not readable.
 pub fn timeline_branch(args: &cli::TimelineBranch, log: &Logger) -> Result<()> {
-    let lsn = position(&args.at, &args.from, &args.server, log)?;
-    let made: Listed = match &args.server.data_dir {
+    let lsn = position(&args.at, &args.from, &args.ask.server, log)?;
+    let made: TimelineStatus = match &args.ask.server.data_dir {
         None => {
-            let server = Server::new(&args.server.server);
+            let server = Server::new(&args.ask.server.server);
             let request = BranchRequest {
                 name: args.name.clone(),
                 ancestor: args.from.clone(),
                 lsn,
             };
             let path = format!("/v1/tenant/{}/timeline", args.from);
-            let made: TimelineStatus = server.post(&path, &serde_json::to_string(&request)?)?;
-            made.into()
+            server.post(&path, &serde_json::to_string(&request)?)?
         }
         Some(dir) => {
             let store = open_offline(dir, log)?;
             let from = settled(&store, &args.from)?;
-            listed(&maintain::branch(&store, &from, &args.name, lsn)?)
+            let made = maintain::branch(&store, &from, &args.name, lsn)?;
+            describe(&made, None)
         }
     };
-    if args.json {
+    if args.ask.json {
         return json(&made);
     }
-    let lsn: Lsn = made.last_record_lsn.parse()?;
     answer(&format!(
-        "{} ({}) branches from {} at {lsn}",
-        made.name, made.timeline_id, args.from
+        "{} ({}) branches from {} at {}",
+        made.name, made.timeline_id, args.from, made.last_record_lsn
     ));
+    Ok(())
+}
+
+/// `pageserver timeline follow`
+///
+/// # Errors
+/// If the server is no primary for the timeline, or cannot be asked.
+pub fn timeline_follow(args: &cli::TimelineFollow, log: &Logger) -> Result<()> {
+    let request = FollowRequest {
+        conninfo: args.primary.clone(),
+        slot: args.slot.as_ref().map(ToString::to_string),
+    };
+    let (told, when): (TimelineStatus, _) = match Asked::new(&args.ask.server, &args.name, log)? {
+        Asked::Server(server, base) => {
+            let path = format!("{base}/follow");
+            let told = server.post(&path, &serde_json::to_string(&request)?)?;
+            (told, "from now on")
+        }
+        Asked::Files(files) => {
+            maintain::tell(&files.1, &request, log)?;
+            (describe(&files.1, None), "when the server runs")
+        }
+    };
+    if args.ask.json {
+        return json(&told);
+    }
+    if let Some(UpstreamState { conninfo, slot }) = &told.upstream {
+        answer(&format!(
+            "{} follows {conninfo:?} {when}, from {} on, with slot {slot}",
+            told.name, told.last_record_lsn
+        ));
+    }
+    Ok(())
+}
+
+/// `pageserver timeline unfollow`
+///
+/// # Errors
+/// If the timeline follows the primary of the server's command line.
+pub fn timeline_unfollow(args: &cli::TimelineName, log: &Logger) -> Result<()> {
+    let told: TimelineStatus = match Asked::new(&args.ask.server, &args.name, log)? {
+        Asked::Server(server, base) => server.delete(&format!("{base}/follow"))?,
+        Asked::Files(files) => {
+            maintain::untell(&files.1)?;
+            describe(&files.1, None)
+        }
+    };
+    if args.ask.json {
+        return json(&told);
+    }
+    answer(&format!("{} follows no primary", told.name));
     Ok(())
 }
 
@@ -231,12 +210,12 @@ pub fn timeline_branch(args: &cli::TimelineBranch, log: &Logger) -> Result<()> {
 ///
 /// # Errors
 /// If others branch from it, or a primary is followed into it.
-pub fn timeline_delete(args: &cli::TimelineDelete, log: &Logger) -> Result<()> {
-    let done: DeleteDone = match Asked::new(&args.server, &args.name, log)? {
+pub fn timeline_delete(args: &cli::TimelineName, log: &Logger) -> Result<()> {
+    let done: DeleteDone = match Asked::new(&args.ask.server, &args.name, log)? {
         Asked::Server(server, base) => server.delete(&base)?,
         Asked::Files(files) => maintain::delete(&files.0, &files.1)?,
     };
-    if args.json {
+    if args.ask.json {
         return json(&done);
     }
     answer(&format!("timeline {} is deleted", done.deleted));
@@ -248,7 +227,7 @@ pub fn timeline_delete(args: &cli::TimelineDelete, log: &Logger) -> Result<()> {
 /// # Errors
 /// If the LSN is not readable, the time too long, or too many LSNs are held.
 pub fn timeline_lease(args: &cli::TimelineLease, log: &Logger) -> Result<()> {
-    let held: LeaseDone = match Asked::new(&args.server, &args.name, log)? {
+    let held: LeaseDone = match Asked::new(&args.ask.server, &args.name, log)? {
         Asked::Server(server, base) => {
             let request = LeaseRequest {
                 lsn: args.lsn,
@@ -261,7 +240,7 @@ pub fn timeline_lease(args: &cli::TimelineLease, log: &Logger) -> Result<()> {
             maintain::lease_done(maintain::lease(&files.1, args.lsn, args.length)?)
         }
     };
-    if args.json {
+    if args.ask.json {
         return json(&held);
     }
     answer(&format!("{} is held until {}", held.lsn, held.valid_until));

@@ -22,7 +22,10 @@ use crate::follow::EXAMINE_LIMIT;
 
 pub use checkout::checkout;
 pub use import::import;
-pub use maintain::{compact, gc, timeline_branch, timeline_delete, timeline_lease, timeline_list};
+pub use maintain::{
+    compact, gc, timeline_branch, timeline_delete, timeline_follow, timeline_lease, timeline_list,
+    timeline_unfollow,
+};
 pub use page::page_get;
 pub use past::{checkpoint, lsn, page_history, time, verify};
 pub use status::status;

@@ -19,11 +19,7 @@ use crate::page_dump::dump;
 /// # Errors
 /// If the page cannot be had.
 pub fn page_get(args: &PageGet, log: &Logger) -> Result<()> {
-    let tag = BlockTag {
-        rel: args.rel,
-        fork: args.fork,
-        block: args.block,
-    };
+    let tag = args.page.tag();
     let lsn = position(&args.at, &args.timeline, &args.server, log)?;
     let (page, lsn) = match &args.server.data_dir {
         Some(dir) => from_files(args, tag, lsn, dir, log)?,

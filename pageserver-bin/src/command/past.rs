@@ -13,7 +13,7 @@ use pageservice::http::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use slog::Logger;
-use walrecord::{BlockTag, Lsn};
+use walrecord::Lsn;
 
 use super::client::Server;
 use super::{answer, open_offline, settled};
@@ -84,8 +84,11 @@ fn ask_lsn(asked: &Asked, time: Moment) -> Result<LsnOfTime> {
 /// # Errors
 /// If nothing is known of that time.
 pub fn lsn(args: &cli::LsnOfTime, log: &Logger) -> Result<()> {
-    let found = ask_lsn(&Asked::new(&args.server, &args.timeline, log)?, args.time)?;
-    if args.json {
+    let found = ask_lsn(
+        &Asked::new(&args.of.ask.server, &args.of.timeline, log)?,
+        args.time,
+    )?;
+    if args.of.ask.json {
         return json(&found);
     }
     answer(&found.lsn.to_string());
@@ -112,14 +115,14 @@ pub fn lsn(args: &cli::LsnOfTime, log: &Logger) -> Result<()> {
 /// # Errors
 /// If no commit or abort is known there.
 pub fn time(args: &cli::TimeOfLsn, log: &Logger) -> Result<()> {
-    let found: TimeOfLsn = match Asked::new(&args.server, &args.timeline, log)? {
+    let found: TimeOfLsn = match Asked::new(&args.of.ask.server, &args.of.timeline, log)? {
         Asked::Server(server, base) => {
             let lsn = args.lsn.map_or(String::new(), |lsn| format!("?lsn={lsn}"));
             get(&server, &base, &format!("get_timestamp_of_lsn{lsn}"))?
         }
         Asked::Files(files) => past::time_of_lsn(&files.1, args.lsn)?,
     };
-    if args.json {
+    if args.of.ask.json {
         return json(&found);
     }
     answer(&found.timestamp);
@@ -131,11 +134,11 @@ pub fn time(args: &cli::TimeOfLsn, log: &Logger) -> Result<()> {
 /// # Errors
 /// If it cannot be done.
 pub fn checkpoint(args: &cli::Checkpoint, log: &Logger) -> Result<()> {
-    let done: CheckpointDone = match Asked::new(&args.server, &args.timeline, log)? {
+    let done: CheckpointDone = match Asked::new(&args.of.ask.server, &args.of.timeline, log)? {
         Asked::Server(server, base) => server.post(&format!("{base}/checkpoint"), "")?,
         Asked::Files(files) => past::checkpoint(&files.1)?,
     };
-    if args.json {
+    if args.of.ask.json {
         return json(&done);
     }
     let to = done.disk_consistent_lsn;
@@ -155,15 +158,11 @@ pub fn checkpoint(args: &cli::Checkpoint, log: &Logger) -> Result<()> {
 /// # Errors
 /// If what is stored cannot be read.
 pub fn page_history(args: &cli::PageHistory, log: &Logger) -> Result<()> {
-    let tag = BlockTag {
-        rel: args.rel,
-        fork: args.fork,
-        block: args.block,
-    };
-    let asked = Asked::new(&args.server, &args.timeline, log)?;
+    let tag = args.page.tag();
+    let asked = Asked::new(&args.of.ask.server, &args.of.timeline, log)?;
     let mut left = args.limit.unwrap_or(u32::MAX);
-    let mut lsn = position(&args.at, &args.timeline, &args.server, log)?;
-    let mut listed = Listed::new(args.json);
+    let mut lsn = position(&args.at, &args.of.timeline, &args.of.ask.server, log)?;
+    let mut listed = Listed::new(args.of.ask.json);
     loop {
         let request = HistoryRequest {
             tag,
@@ -252,8 +251,8 @@ impl Listed {
 /// # Errors
 /// If anything is wrong.
 pub fn verify(args: &cli::Verify, log: &Logger) -> Result<()> {
-    let lsn = position(&args.at, &args.timeline, &args.server, log)?;
-    let done: VerifyDone = match Asked::new(&args.server, &args.timeline, log)? {
+    let lsn = position(&args.at, &args.of.timeline, &args.of.ask.server, log)?;
+    let done: VerifyDone = match Asked::new(&args.of.ask.server, &args.of.timeline, log)? {
         Asked::Server(server, base) => {
             let lsn = lsn.map_or(String::new(), |lsn| format!("?lsn={lsn}"));
             server.post(&format!("{base}/verify{lsn}"), "")?
@@ -267,14 +266,17 @@ pub fn verify(args: &cli::Verify, log: &Logger) -> Result<()> {
             done?
         }
     };
-    if args.json {
+    if args.of.ask.json {
         json(&done)?;
     } else {
         show_verified(&done);
     }
     match done.finding_count {
         0 => Ok(()),
-        count => bail!("{count} things are wrong with timeline {}", args.timeline),
+        count => bail!(
+            "{count} things are wrong with timeline {}",
+            args.of.timeline
+        ),
     }
 }
 

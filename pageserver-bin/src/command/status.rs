@@ -4,26 +4,22 @@ use std::time::Duration;
 
 use anyhow::Result;
 use pageservice::http::{TenantStatus, TimelineStatus};
+use slog::Logger;
 
-use super::answer;
 use super::client::Server;
-use crate::cli::Status;
+use super::{answer, open_offline};
+use crate::cli;
+use crate::follow::EXAMINE_LIMIT;
 use crate::maintain::period;
+use crate::status::{describe, refused_status};
 
-/// Shows the timelines of a running server.
+/// Shows the timelines of a running server, or of a data directory.
 ///
 /// # Errors
-/// If the server does not answer.
-pub fn status(args: &Status) -> Result<()> {
-    let server = Server::new(&args.server);
-    let tenants: Vec<TenantStatus> = server.get("/v1/tenant")?;
-    let mut timelines: Vec<TimelineStatus> = Vec::new();
-    for tenant in tenants {
-        let found: Vec<TimelineStatus> =
-            server.get(&format!("/v1/tenant/{}/timeline", tenant.id))?;
-        timelines.extend(found);
-    }
-    if args.json {
+/// If the server does not answer, or the directory cannot be opened.
+pub fn status(args: &cli::Status, log: &Logger) -> Result<()> {
+    let timelines = all_timelines(&args.ask.server, log)?;
+    if args.ask.json {
         answer(&serde_json::to_string_pretty(&timelines)?);
         return Ok(());
     }
@@ -31,6 +27,29 @@ pub fn status(args: &Status) -> Result<()> {
         show(timeline);
     }
     Ok(())
+}
+
+/// All timelines of a server or a data directory.
+pub(super) fn all_timelines(server: &cli::Server, log: &Logger) -> Result<Vec<TimelineStatus>> {
+    let mut all = Vec::new();
+    match &server.data_dir {
+        None => {
+            let server = Server::new(&server.server);
+            for tenant in server.get::<Vec<TenantStatus>>("/v1/tenant")? {
+                let path = format!("/v1/tenant/{}/timeline", tenant.id);
+                all.extend(server.get::<Vec<TimelineStatus>>(&path)?);
+            }
+        }
+        Some(dir) => {
+            let store = open_offline(dir, log)?;
+            for timeline in store.timelines() {
+                timeline.wait_examined(EXAMINE_LIMIT)?;
+                all.push(describe(&timeline, None));
+            }
+            all.extend(store.refused().iter().filter_map(refused_status));
+        }
+    }
+    Ok(all)
 }
 
 fn show(timeline: &TimelineStatus) {
@@ -73,6 +92,21 @@ fn show(timeline: &TimelineStatus) {
         timeline.layer_bytes as f64 / 1e6,
         timeline.wal_bytes as f64 / 1e6
     ));
+    if let Some(failure) = &timeline.failure {
+        answer(&format!("  FAILED          {failure}"));
+    }
+    if let Some(superseded) = &timeline.superseded {
+        answer(&format!(
+            "  read-only       the primary's failover left it at {}; timeline {} took its name and goes on from there",
+            superseded.fork_lsn, superseded.by
+        ));
+        return;
+    }
+    if let (Some(replaced), Some(lsn)) = (&timeline.replaces, timeline.ancestor_lsn) {
+        answer(&format!(
+            "  failover        at {lsn}, below the end of what was received: all of that is kept in timeline {replaced}"
+        ));
+    }
     match &timeline.receiver {
         Some(receiver) => answer(&format!(
             "  primary         {}, {}, {} bytes behind{}",
@@ -84,7 +118,13 @@ fn show(timeline: &TimelineStatus) {
                 .as_ref()
                 .map_or(String::new(), |error| format!("; last error: {error}"))
         )),
-        None => answer("  primary         none is followed"),
+        None => match &timeline.upstream {
+            Some(upstream) => answer(&format!(
+                "  primary         {:?} with slot {}, when the server runs",
+                upstream.conninfo, upstream.slot
+            )),
+            None => answer("  primary         none is followed"),
+        },
     }
     let reads = &timeline.reads;
     if let (Some(layers), Some(records)) = (reads.layers_p99, reads.records_p99) {

@@ -13,13 +13,12 @@ use slog::Logger;
 use stockpg::{
     BackupSource, Cluster, InitOptions, PgInstall, Recovery, Scratch, Workload, WorkloadOptions,
 };
-use walreceiver::{ConnInfo, ReceiverStatus, SlotName};
+use walreceiver::{ConnInfo, SlotName};
 use walrecord::Lsn;
 
 use super::figures::Figures;
-use crate::cli::PeerKind;
 use crate::import::{LiveImport, import_live};
-use crate::run::{Following, follow_options};
+use crate::receivers::Receivers;
 use crate::serve::StoreSource;
 use crate::stop::Stop;
 
@@ -32,9 +31,8 @@ pub(super) struct Scene {
     workload: Option<Workload>,
     store: Arc<Store>,
     timeline: Option<Timeline>,
-    following: Option<Following>,
+    receivers: Receivers,
     service: Option<PageService>,
-    receiver: ReceiverStatus,
     backup: PathBuf,
     log: Logger,
     // Last: what is in it goes first. Absent once it is to be kept.
@@ -60,15 +58,14 @@ impl Scene {
             open_layer_wal: OPEN_LAYER_WAL,
             ..StoreConfig::default()
         };
-        let store = Store::open(Arc::new(storage), config, log.clone())?;
+        let store = Arc::new(Store::open(Arc::new(storage), config, log.clone())?);
         Ok(Scene {
             primary,
             workload: Some(workload),
-            store: Arc::new(store),
+            receivers: Receivers::new(&store, log),
+            store,
             timeline: None,
-            following: None,
             service: None,
-            receiver: ReceiverStatus::new(),
             backup,
             log: log.clone(),
             home: Some(home),
@@ -100,19 +97,8 @@ impl Scene {
             .join()
             .map_err(|_| anyhow::anyhow!("the workload panicked"))??;
         self.workload = Some(workload);
-        let options = follow_options(
-            &timeline,
-            &import.conninfo,
-            &import.slot,
-            PeerKind::Postgres,
-        );
-        self.following = Some(Following::start(
-            &timeline,
-            options,
-            &self.receiver,
-            &self.log,
-        )?);
-        let source = StoreSource::new(Arc::clone(&self.store), self.receiver.clone());
+        self.receivers.start(&timeline, &import.feed())?;
+        let source = StoreSource::new(Arc::clone(&self.store), self.receivers.clone());
         self.service = Some(PageService::start(
             Listen::loopback(([127, 0, 0, 1], 0).into()),
             Arc::new(source),
@@ -204,9 +190,7 @@ impl Scene {
         if let Some(service) = self.service.take() {
             service.stop();
         }
-        if let Some(following) = self.following.take() {
-            following.stop();
-        }
+        self.receivers.stop();
         self.store.close();
     }
 }

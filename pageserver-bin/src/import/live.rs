@@ -19,7 +19,7 @@ use super::files::report_skipped;
 use super::{StoreSink, new_tenant, new_timeline};
 use crate::cli::PeerKind;
 use crate::follow::{Acknowledge, TimelineSink};
-use crate::run::follow_options;
+use crate::receivers::Feed;
 use crate::stop::Stop;
 
 /// How long WAL up to the backup's end may make no progress before the import gives up.
@@ -39,6 +39,17 @@ pub struct LiveImport {
     pub slot: SlotName,
     /// Keep a copy of the backup's archives in this directory.
     pub tee: Option<PathBuf>,
+}
+
+impl LiveImport {
+    /// The primary as what the timeline follows from then on.
+    pub fn feed(&self) -> Feed {
+        Feed {
+            conninfo: self.conninfo.clone(),
+            slot: self.slot.clone(),
+            peer: PeerKind::Postgres,
+        }
+    }
 }
 
 /// Imports a running primary. On return the timeline is readable from the backup's end on.
@@ -256,12 +267,7 @@ impl Streaming {
     fn start(writer: &ImportWriter, import: &LiveImport, log: &Logger) -> Result<Streaming> {
         let control = Control::new();
         let mut sink = TimelineSink::new(writer.timeline(), Acknowledge::Nothing, &control);
-        let options = follow_options(
-            writer.timeline(),
-            &import.conninfo,
-            &import.slot,
-            PeerKind::Postgres,
-        );
+        let options = import.feed().options(writer.timeline());
         let (log, stop) = (log.clone(), control.clone());
         let thread = thread::Builder::new()
             .name("import-wal".to_owned())

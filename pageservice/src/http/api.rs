@@ -8,7 +8,7 @@ use walrecord::{BlockTag, Lsn};
 
 use super::answer::{Answer, ApiError};
 use super::history::HistorySource;
-use super::maintenance::{BranchRequest, LeaseRequest, MaintenanceSource};
+use super::maintenance::{BranchRequest, FollowRequest, LeaseRequest, MaintenanceSource};
 use super::params::{PageParams, flag, history, only_lsn, take};
 use super::source::{CheckoutRequest, StatusSource};
 use crate::plausible::check_page;
@@ -116,6 +116,7 @@ impl Api {
                     "page" => self.page(request, tenant, timeline),
                     "checkpoint" => self.checkpoint(request, tenant, timeline),
                     "checkout" => self.checkout(request, tenant, timeline),
+                    "follow" => self.follow(request, tenant, timeline),
                     "compact" | "do_gc" => self.maintain(request, verb, tenant, timeline),
                     "lsn_lease" => self.lease(request, tenant, timeline),
                     "get_lsn_by_timestamp" | "get_timestamp_of_lsn" | "history" | "verify" => {
@@ -169,6 +170,24 @@ impl Api {
         let body: CheckoutRequest = json_body(request)?;
         let done = self.sources.status.checkout(tenant, timeline, &body)?;
         Ok(Answer::json(&done))
+    }
+
+    fn follow(
+        &self,
+        request: &ApiRequest<'_>,
+        tenant: &str,
+        timeline: &str,
+    ) -> Result<Answer, Answer> {
+        let source = &self.sources.maintenance;
+        if request.method == "DELETE" {
+            take(request.query, [])?;
+            return Ok(Answer::json(&source.unfollow(tenant, timeline)?));
+        }
+        if request.method != "POST" {
+            return Err(ApiError::Method("POST, DELETE").into());
+        }
+        let body: FollowRequest = json_body(request)?;
+        Ok(Answer::json(&source.follow(tenant, timeline, &body)?))
     }
 
     fn maintain(

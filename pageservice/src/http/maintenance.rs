@@ -23,6 +23,24 @@ pub trait MaintenanceSource: Send + Sync + 'static {
     /// it.
     fn delete(&self, tenant: &str, timeline: &str) -> Result<DeleteDone, SourceError>;
 
+    /// Lets a timeline follow a primary, now and whenever the server starts.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it is no primary for it, or it follows one already;
+    /// [`ErrorKind::Timeout`](crate::ErrorKind::Timeout) if the primary cannot be asked now.
+    fn follow(
+        &self,
+        tenant: &str,
+        timeline: &str,
+        request: &FollowRequest,
+    ) -> Result<TimelineStatus, SourceError>;
+
+    /// Lets a timeline follow no primary any more. The slot on the primary stays.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if it follows that of the command line.
+    fn unfollow(&self, tenant: &str, timeline: &str) -> Result<TimelineStatus, SourceError>;
+
     /// Merges layers: as far as the background work would, or all of them into one sorted run.
     ///
     /// # Errors
@@ -64,6 +82,17 @@ pub struct BranchRequest {
         skip_serializing_if = "Option::is_none"
     )]
     pub lsn: Option<Lsn>,
+}
+
+/// The body of `POST .../follow`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowRequest {
+    /// How the primary is reached: keywords or a URL, as libpq takes them. It is kept, without a password.
+    pub conninfo: String,
+    /// The replication slot there, made if it is missing; `zenith_` and the timeline's name if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<String>,
 }
 
 /// The answer to `DELETE /v1/tenant/{tenant}/timeline/{timeline}`.

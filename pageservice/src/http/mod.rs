@@ -15,13 +15,13 @@ pub use history::{
     TimeKind, TimeOfLsn, TransactionEnd, VerifyDone,
 };
 pub use maintenance::{
-    BranchRequest, CompactDone, DEFAULT_LEASE_SECONDS, DeleteDone, GcDone, HeldPoint, LeaseDone,
-    LeaseRequest, MaintenanceSource,
+    BranchRequest, CompactDone, DEFAULT_LEASE_SECONDS, DeleteDone, FollowRequest, GcDone,
+    HeldPoint, LeaseDone, LeaseRequest, MaintenanceSource,
 };
 pub use service::HttpService;
 pub use source::{
     CheckoutRequest, CheckpointDone, ErrorBody, ReadState, ReceiverState, ServerStatus,
-    StatusSource, TenantStatus, TimelineStatus,
+    StatusSource, SupersededState, TenantStatus, TimelineStatus, UpstreamState,
 };
 
 /// For fuzzing: reads the query of a URL as that of every path. What is read can be written again.

@@ -124,7 +124,17 @@ pub struct TimelineStatus {
     pub layer_bytes: u64,
     /// Bytes of WAL files.
     pub wal_bytes: u64,
-    /// The replication client; absent if the timeline follows no primary.
+    /// The primary that it follows whenever the server starts; absent if it was told none.
+    #[serde(default)]
+    pub upstream: Option<UpstreamState>,
+    /// The id of the timeline whose place it took when the primary failed over below that one's end; absent if it
+    /// took none.
+    #[serde(default)]
+    pub replaces: Option<String>,
+    /// What took its place then, and what it is itself since: kept, and read-only; absent if nothing did.
+    #[serde(default)]
+    pub superseded: Option<SupersededState>,
+    /// The replication client; absent if the timeline follows no primary now.
     pub receiver: Option<ReceiverState>,
     /// Why ingest stopped for good; absent if it did not.
     pub failure: Option<String>,
@@ -153,6 +163,25 @@ pub struct ReadState {
     pub records_p50: Option<u64>,
     /// The 99th percentile.
     pub records_p99: Option<u64>,
+}
+
+/// The primary that a timeline was told to follow.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpstreamState {
+    /// How it is reached, without a password.
+    pub conninfo: String,
+    /// The replication slot there.
+    pub slot: String,
+}
+
+/// What took the place of a timeline.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SupersededState {
+    /// The id of the timeline that did.
+    pub by: String,
+    /// What the superseded one has above here is nowhere else.
+    #[serde(with = "lsn_text")]
+    pub fork_lsn: Lsn,
 }
 
 /// How a timeline's replication client is doing.

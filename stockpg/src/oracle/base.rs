@@ -9,18 +9,20 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use walrecord::{Lsn, Oid};
 
+use super::control::Control;
 use crate::cluster::copy_tree;
 
 /// A base backup on disk. It is only read.
 #[derive(Debug, Clone)]
 pub enum BackupSource {
-    /// A data directory, as `pg_basebackup -Fp` makes it. Links in its `pg_tblspc` are followed.
+    /// A data directory, as `pg_basebackup -Fp` makes it, or a copy of that of a server that was shut down. Links in
+    /// its `pg_tblspc` are followed.
     Directory(PathBuf),
     /// A directory with `base.tar` and an `<oid>.tar` for each tablespace, as `pg_basebackup -Ft` makes it.
     Tars(PathBuf),
 }
 
-/// What `backup_label` says.
+/// Where recovery starts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BackupLabel {
     /// The start of the record of the backup's checkpoint.
@@ -53,8 +55,14 @@ impl BackupSource {
 impl BackupLabel {
     fn read(data: &Path) -> Result<BackupLabel> {
         let path = data.join("backup_label");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let text = match fs::read_to_string(&path) {
+            // A copy of a server that was not running.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let checkpoint = Control::read(data)?.checkpoint;
+                return Ok(BackupLabel { checkpoint });
+            }
+            text => text.with_context(|| format!("reading {}", path.display()))?,
+        };
         let checkpoint = text
             .lines()
             .find_map(|line| line.strip_prefix("CHECKPOINT LOCATION: "))

@@ -17,6 +17,32 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> 
     Ok(pairs)
 }
 
+/// The keyword string of these pairs: [`parse`] gives them back.
+pub(super) fn write(pairs: &[(String, String)]) -> String {
+    let mut text = String::new();
+    for (name, value) in pairs {
+        if !text.is_empty() {
+            text.push(' ');
+        }
+        text.push_str(name);
+        text.push('=');
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-/:,@%+".contains(c);
+        if !value.is_empty() && value.chars().all(is_plain) {
+            text.push_str(value);
+            continue;
+        }
+        text.push('\'');
+        for c in value.chars() {
+            if matches!(c, '\'' | '\\') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        text.push('\'');
+    }
+    text
+}
+
 struct Scanner<'a> {
     rest: &'a str,
 }

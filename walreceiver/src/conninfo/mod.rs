@@ -224,11 +224,34 @@ impl ConnInfo {
     /// # Errors
     /// What libpq refuses, and what this client does not support.
     pub fn parse(text: &str, environment: &Environment) -> Result<ConnInfo, ConnInfoError> {
-        let pairs = match url::strip_scheme(text) {
-            Some(url) => url::parse(url)?,
-            None => keyword::parse(text)?,
-        };
-        settings::resolve(pairs, environment)
+        settings::resolve(pairs(text)?, environment)
+    }
+
+    /// The same connection string, as keywords, without what nobody should find in a file: passwords. They come
+    /// from the environment or the password file then.
+    ///
+    /// # Errors
+    /// If it is neither a keyword string nor a URL. What is in it is not looked at.
+    pub fn without_secrets(text: &str) -> Result<String, ConnInfoError> {
+        let mut pairs = pairs(text)?;
+        pairs.retain(|(keyword, _)| !SECRETS.contains(&keyword.as_str()));
+        Ok(keyword::write(&pairs))
+    }
+}
+
+/// Keywords whose values are secrets.
+const SECRETS: [&str; 5] = [
+    "password",
+    "sslpassword",
+    "oauth_client_secret",
+    "scram_client_key",
+    "scram_server_key",
+];
+
+fn pairs(text: &str) -> Result<Vec<(String, String)>, ConnInfoError> {
+    match url::strip_scheme(text) {
+        Some(url) => url::parse(url),
+        None => keyword::parse(text),
     }
 }
 

@@ -377,3 +377,28 @@ fn a_password_file_that_others_can_read_is_ignored_and_said_so() {
         (None, None)
     );
 }
+
+#[test]
+fn what_is_kept_has_everything_but_the_password() {
+    let cases = [
+        ("host=db1 password=hidden port=5433", "host=db1 port=5433"),
+        (
+            "postgres://me:hidden@db1:5433,db2/x?application_name=a%20b",
+            "application_name='a b'",
+        ),
+        (
+            r"user='o\'s' password='hidden\'s' options='-c a=b\\c' host=/run/pg",
+            r"user='o\'s' options='-c a=b\\c' host=/run/pg",
+        ),
+        ("host='' password=''", "host=''"),
+    ];
+    for (text, expected) in cases {
+        let kept = ConnInfo::without_secrets(text).unwrap();
+        assert!(kept.contains(expected), "{kept}");
+        let shows_it = kept.contains("hidden") || kept.contains("password");
+        assert!(!shows_it, "{kept}");
+        let mut whole = parse(text);
+        whole.password = None;
+        assert_eq!(parse(&kept), whole, "{kept}");
+    }
+}

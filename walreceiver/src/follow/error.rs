@@ -5,6 +5,7 @@ use std::error::Error;
 use thiserror::Error;
 use walrecord::{Lsn, PgTimelineId, PgVersion};
 
+use super::Origin;
 use crate::command::SlotName;
 use crate::connection::ConnectError;
 use crate::error::{ConnectionError, ServerError};
@@ -43,12 +44,12 @@ pub enum FollowError {
     },
     /// A failover lost WAL that we hold.
     #[error(
-        "the server left timeline {timeline} at {fork}, but we hold that timeline's WAL up to {end}: the histories have forked"
+        "our history and the server's part on timeline {timeline} at {fork}, but we hold WAL up to {end}: the histories have forked"
     )]
     Forked {
-        /// The timeline that both share.
+        /// The last timeline that both share.
         timeline: PgTimelineId,
-        /// Where the server left it.
+        /// Up to here they have the same.
         fork: Lsn,
         /// The end of the last valid record here.
         end: Lsn,
@@ -63,13 +64,15 @@ pub enum FollowError {
         /// The server's.
         server: PgTimelineId,
     },
-    /// Two servers were promoted to the same timeline number.
-    #[error(
-        "the server's history of timeline {timeline} differs from ours: two servers were promoted to the same timeline number"
-    )]
-    HistoryDiffers {
-        /// The timeline.
-        timeline: PgTimelineId,
+    /// The server is no clone that was made where we begin.
+    #[error("{}", not_our_clone(*.server, *.left, .origin))]
+    NotOurClone {
+        /// The server's timeline.
+        server: PgTimelineId,
+        /// Where its history left the timeline that we left, if it did.
+        left: Option<Lsn>,
+        /// Where it should have.
+        origin: Origin,
     },
     /// The slot is gone.
     #[error(
@@ -98,6 +101,42 @@ pub enum FollowError {
     /// The store cannot take WAL any more.
     #[error("the store cannot take WAL: {0}")]
     Sink(Box<dyn Error + Send + Sync>),
+}
+
+fn not_our_clone(server: PgTimelineId, left: Option<Lsn>, origin: &Origin) -> String {
+    let Origin { timeline, lsn } = origin;
+    let is = match left {
+        _ if server == *timeline => {
+            format!("the server is on timeline {timeline} itself, which was left at {lsn} here")
+        }
+        Some(left) => format!(
+            "the server is on timeline {server}, whose history left timeline {timeline} at {left}, not at {lsn}"
+        ),
+        None => format!(
+            "the server is on timeline {server}, whose history does not contain timeline {timeline}"
+        ),
+    };
+    format!("{is}: only a clone that was checked out at {lsn} can be followed")
+}
+
+/// Why a server was not found fit to be followed.
+#[derive(Debug, Error)]
+pub enum ProbeError {
+    /// It cannot be followed.
+    #[error(transparent)]
+    Unfit(FollowError),
+    /// It could not be asked, or is not ready; later it may be.
+    #[error(transparent)]
+    Unready(Box<dyn Error + Send + Sync>),
+}
+
+impl From<Trouble> for ProbeError {
+    fn from(trouble: Trouble) -> ProbeError {
+        match trouble {
+            Trouble::Fatal(error) => ProbeError::Unfit(error),
+            other => ProbeError::Unready(other.into()),
+        }
+    }
 }
 
 /// Why one attempt failed.

@@ -1,6 +1,7 @@
 //! Following a server for as long as the process lives: connect, check who answers, stream,
 //! reconnect. Decides which errors are worth another try.
 
+mod ancestry;
 mod error;
 mod old_slot;
 mod resume;
@@ -11,9 +12,9 @@ mod timing;
 use std::time::Duration;
 
 use slog::{Logger, error, info, o, warn};
-use walrecord::PgVersion;
+use walrecord::{Lsn, PgTimelineId, PgVersion};
 
-pub use error::FollowError;
+pub use error::{FollowError, ProbeError};
 pub use resume::resume_point;
 pub use status::{Phase, ReceiverStatus, StatusSnapshot};
 pub use timing::{Backoff, SystemTiming, Timing};
@@ -33,14 +34,25 @@ pub struct FollowOptions {
     pub peer: Peer,
     /// The system identifier that it must have.
     pub system_identifier: u64,
-    /// The slot that keeps WAL for us.
+    /// The slot that keeps WAL for us. On a server whose timeline is new to us it is made if it is missing.
     pub slot: Option<SlotName>,
+    /// The server must be a clone that begins there, or what such a one became.
+    pub origin: Option<Origin>,
     /// Replies leave at least this often.
     pub status_interval: Duration,
     /// A server that sends nothing for so long is dead.
     pub silence_timeout: Duration,
     /// Waits between attempts.
     pub backoff: Backoff,
+}
+
+/// Where a clone begins: it left its parent's Postgres timeline here for one of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The parent's timeline.
+    pub timeline: PgTimelineId,
+    /// The position.
+    pub lsn: Lsn,
 }
 
 /// What kind of server sends the WAL.
@@ -61,6 +73,7 @@ impl FollowOptions {
             peer,
             system_identifier,
             slot: None,
+            origin: None,
             status_interval: Duration::from_secs(10),
             silence_timeout: Duration::from_secs(60),
             backoff: Backoff::default(),
@@ -118,6 +131,19 @@ pub fn follow(
     }
     status.ended(None);
     Ok(())
+}
+
+/// Asks a server once whether it can be followed into `sink`: its identity, its version, its settings, its timeline
+/// history, and whether it still has the WAL that comes next. Changes nothing there, and nothing of the sink.
+///
+/// # Errors
+/// Why it cannot, or could not be asked.
+pub fn probe(
+    options: &FollowOptions,
+    sink: &mut dyn WalSink,
+    log: &Logger,
+) -> Result<(), ProbeError> {
+    Ok(session::probe(options, sink, log)?)
 }
 
 /// Whether an attempt did its job for a while, so that waits start small again. A safekeeper that

@@ -4,15 +4,17 @@
 use slog::{Logger, info};
 use walrecord::{Lsn, PgTimelineId, PgVersion};
 
+use super::ancestry::{Kinship, Lineage, compare};
 use super::error::Trouble;
 use super::old_slot::OldSlot;
 use super::{FollowError, FollowOptions, Peer, ReceiverStatus, resume_point};
-use crate::command::{SystemIdentity, TimelineHistory};
+use crate::command::{Persistence, SystemIdentity, TimelineFork, TimelineHistory, WalReservation};
 use crate::connection::Connection;
 use crate::control::Control;
 use crate::error::{ConnectionError, SqlState};
 use crate::stream::{
-    NextTimeline, SinkError, StreamEnd, StreamError, StreamOptions, TimelineSwitch, WalSink, stream,
+    NextTimeline, SinkError, StreamEnd, StreamError, StreamOptions, TimelineSwitch, WalSink,
+    can_send, stream,
 };
 
 /// Connects and streams until the connection ends.
@@ -29,7 +31,7 @@ pub(super) fn run(
     let identity = connection.identify_system()?;
     let server = connection.target().to_owned();
     status.identified(&server, identity.timeline, identity.flushed);
-    check_identity(options, &mut connection, &identity)?;
+    let minor = check_identity(options, &mut connection, &identity)?;
 
     let mut session = Session {
         options,
@@ -38,6 +40,9 @@ pub(super) fn run(
         sink,
     };
     let mut start = session.start_position(control, log)?;
+    if let Some(minor) = minor {
+        session.sink.server_release(minor).map_err(sink_failed)?;
+    }
     loop {
         let timeline = session.sink.timeline();
         let stream_options = StreamOptions {
@@ -73,12 +78,13 @@ pub(super) fn run(
     }
 }
 
-/// Is it still the server that the timeline came from, and does its WAL still tell everything?
+/// Is it still the server that the timeline came from, and does its WAL still tell everything? Returns its minor
+/// release, if it is a PostgreSQL.
 fn check_identity(
     options: &FollowOptions,
     connection: &mut Connection,
     identity: &SystemIdentity,
-) -> Result<(), Trouble> {
+) -> Result<Option<u16>, Trouble> {
     if identity.system_identifier != options.system_identifier {
         return Err(FollowError::SystemIdentifier {
             expected: options.system_identifier,
@@ -87,11 +93,11 @@ fn check_identity(
         .into());
     }
     let Peer::Postgres(expected) = options.peer else {
-        return Ok(());
+        return Ok(None);
     };
     let found = connection.show("server_version_num")?;
-    let major = found.parse::<u32>().ok().map(|number| number / 10_000);
-    if major != Some(expected.major()) {
+    let number: Option<u32> = found.parse().ok();
+    if number.map(|number| number / 10_000) != Some(expected.major()) {
         let found = connection
             .parameter("server_version")
             .map(str::to_owned)
@@ -102,7 +108,61 @@ fn check_identity(
     if !matches!(found.as_str(), "replica" | "logical") {
         return Err(FollowError::WalLevel { found }.into());
     }
+    Ok(number.and_then(|number| u16::try_from(number % 10_000).ok()))
+}
+
+/// Asks a server, on connections of its own, whether it could be followed and has the WAL that comes next. Changes
+/// nothing there or here.
+pub(super) fn probe(
+    options: &FollowOptions,
+    sink: &mut dyn WalSink,
+    log: &Logger,
+) -> Result<(), Trouble> {
+    let mut connection = Connection::connect(&options.conninfo, log)?;
+    let identity = connection.identify_system()?;
+    check_identity(options, &mut connection, &identity)?;
+    let mut session = Session {
+        options,
+        connection,
+        identity,
+        sink,
+    };
+    let start = session.sink.held().valid_end;
+    let left = session.check_timeline(start, start)?;
+    let timeline = match left {
+        Some(left) if left == start => session.identity.timeline,
+        _ => session.sink.timeline(),
+    };
+    // Without WAL there it would not answer before there is some.
+    if start < session.identity.flushed {
+        let mut wanted = StreamOptions::new(start);
+        wanted.timeline = Some(timeline);
+        let sends = can_send(&mut session.connection, &wanted);
+        sends.map_err(|error| session.classify_stream(error.into(), start))?;
+    }
     Ok(())
+}
+
+/// What a server keeps for our slot.
+#[derive(Clone, Copy)]
+enum Kept {
+    /// We have no slot.
+    Unnamed,
+    /// It does not have our slot.
+    Missing,
+    /// It has our slot, and keeps WAL from here on if it keeps any.
+    From(Option<Lsn>),
+    /// As far as can be told.
+    PerhapsFrom(Option<Lsn>),
+}
+
+impl Kept {
+    fn restart_lsn(self) -> Option<Lsn> {
+        match self {
+            Kept::Unnamed | Kept::Missing => None,
+            Kept::From(restart_lsn) | Kept::PerhapsFrom(restart_lsn) => restart_lsn,
+        }
+    }
 }
 
 struct Session<'a> {
@@ -115,21 +175,23 @@ struct Session<'a> {
 impl Session<'_> {
     /// Where to go on. The sink is brought there when the server has agreed.
     fn start_position(&mut self, control: &Control, log: &Logger) -> Result<Lsn, Trouble> {
-        let restart_lsn = self.slot_restart(control, log)?;
+        let kept = self.slot(control, log)?;
         let held = self.sink.held();
-        let mut start = resume_point(held, restart_lsn);
-        if let Peer::Postgres(_) = self.options.peer
-            && let Some(fork) = self.check_timeline(held.valid_end, start)?
-        {
-            start = start.min(fork);
+        let mut start = resume_point(held, kept.restart_lsn());
+        if let Peer::Postgres(_) = self.options.peer {
+            let left = self.check_timeline(held.valid_end, start)?;
+            if let Some(left) = left {
+                start = start.min(left);
+            }
+            self.make_slot(kept, left.is_some(), log)?;
         }
         Ok(start)
     }
 
-    /// From where the slot keeps WAL, if that can be known.
-    fn slot_restart(&mut self, control: &Control, log: &Logger) -> Result<Option<Lsn>, Trouble> {
+    /// What the server keeps for our slot, if that can be known.
+    fn slot(&mut self, control: &Control, log: &Logger) -> Result<Kept, Trouble> {
         let (Some(slot), Peer::Postgres(version)) = (&self.options.slot, self.options.peer) else {
-            return Ok(None);
+            return Ok(Kept::Unnamed);
         };
         if version < PgVersion::V15 {
             let old = OldSlot {
@@ -140,50 +202,97 @@ impl Session<'_> {
                 control,
                 log,
             };
-            return old.restart(&mut self.connection);
+            return Ok(Kept::PerhapsFrom(old.restart(&mut self.connection)?));
         }
-        match self.connection.read_slot(slot)? {
-            Some(position) => Ok(position.restart_lsn),
-            None => Err(FollowError::SlotMissing { slot: slot.clone() }.into()),
+        Ok(match self.connection.read_slot(slot)? {
+            Some(position) => Kept::From(position.restart_lsn),
+            None => Kept::Missing,
+        })
+    }
+
+    /// Makes the slot on a server that was promoted since, or is a clone: it cannot have ours. That a server has it
+    /// no more which had it is for a person to judge.
+    fn make_slot(&mut self, kept: Kept, is_new: bool, log: &Logger) -> Result<(), Trouble> {
+        let Some(slot) = &self.options.slot else {
+            return Ok(());
+        };
+        match kept {
+            Kept::Missing if !is_new => {
+                return Err(FollowError::SlotMissing { slot: slot.clone() }.into());
+            }
+            Kept::Missing => {}
+            Kept::PerhapsFrom(_) if is_new => {}
+            _ => return Ok(()),
         }
+        let (reserve, persist) = (WalReservation::Now, Persistence::Persistent);
+        match self.connection.create_physical_slot(slot, reserve, persist) {
+            Ok(_) => info!(log, "slot created on a server that is new to us"),
+            Err(ConnectionError::Server { source, .. })
+                if source.code == SqlState::DUPLICATE_OBJECT => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(())
     }
 
     /// Is our history the beginning of the server's? Returns where the server left our timeline, if
     /// it did: WAL beyond is void, and there is none of it that was ever valid.
     fn check_timeline(&mut self, valid_end: Lsn, start: Lsn) -> Result<Option<Lsn>, Trouble> {
         let (ours, server) = (self.sink.timeline(), self.identity.timeline);
+        let known = self.sink.timeline_history();
+        let origin = self.options.origin;
+        // One that is on our timeline can only have another history of it if we know ours.
+        let theirs = match server {
+            1 => None,
+            _ if server > ours || known.is_some() || origin.is_some() => {
+                Some(self.connection.timeline_history(server)?)
+            }
+            _ => None,
+        };
+        let theirs = theirs.as_ref();
+        if let Some(origin) = origin {
+            let left = theirs.and_then(|history| history.end_of(origin.timeline));
+            if left != Some(origin.lsn) {
+                return Err(FollowError::NotOurClone {
+                    server,
+                    left,
+                    origin,
+                }
+                .into());
+            }
+        }
         if server < ours {
             return Err(Trouble::OlderTimeline { server, ours });
         }
-        if server == ours {
-            self.check_same_history(ours)?;
-            if self.identity.flushed < start {
-                return Err(Trouble::ServerBehind {
+        // One that makes no sense is like none.
+        let known = known.and_then(|content| TimelineHistory::parse(ours, content).ok());
+        let none: &[TimelineFork] = &[];
+        let before = known.as_ref().map(|history| &history.forks[..]);
+        let kinship = compare(
+            Lineage {
+                before: before.or((ours == 1).then_some(none)),
+                last: TimelineFork {
+                    timeline: ours,
+                    end: valid_end,
+                },
+            },
+            Lineage {
+                before: theirs.map(|history| &history.forks[..]),
+                last: TimelineFork {
+                    timeline: server,
+                    end: self.identity.flushed,
+                },
+            },
+        );
+        match kinship {
+            Kinship::Continues(None) if self.identity.flushed < start => {
+                Err(Trouble::ServerBehind {
                     server: self.identity.flushed,
                     ours: start,
-                });
+                })
             }
-            return Ok(None);
-        }
-        let history = self.connection.timeline_history(server)?;
-        let fork = history
-            .end_of(ours)
-            .ok_or(FollowError::NotInHistory { ours, server })?;
-        if fork < valid_end {
-            return Err(forked(ours, fork, valid_end));
-        }
-        Ok(Some(fork))
-    }
-
-    /// The same timeline number can come from two promotions.
-    fn check_same_history(&mut self, timeline: PgTimelineId) -> Result<(), Trouble> {
-        let Some(known) = self.sink.timeline_history() else {
-            return Ok(());
-        };
-        let theirs = self.connection.timeline_history(timeline)?;
-        match TimelineHistory::parse(timeline, known) {
-            Ok(ours) if ours.forks == theirs.forks => Ok(()),
-            _ => Err(FollowError::HistoryDiffers { timeline }.into()),
+            Kinship::Continues(left) => Ok(left),
+            Kinship::Forked { timeline, fork } => Err(forked(timeline, fork, valid_end)),
+            Kinship::Unrelated => Err(FollowError::NotInHistory { ours, server }.into()),
         }
     }
 

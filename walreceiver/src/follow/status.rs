@@ -116,7 +116,8 @@ impl ReceiverStatus {
         }
     }
 
-    pub(crate) fn ended(&self, error: Option<String>) {
+    /// Nothing is received any more, for this reason if there is one.
+    pub fn ended(&self, error: Option<String>) {
         let mut state = self.lock();
         state.phase = Phase::Ended;
         if error.is_some() {

@@ -89,6 +89,17 @@ pub trait WalSink: Send {
         None
     }
 
+    /// The server is the right one, and runs this minor release (the 18 of 15.18): what follows was, or will be,
+    /// written by it. Called at each connect to a PostgreSQL server, before anything is streamed; does nothing by
+    /// default.
+    ///
+    /// # Errors
+    /// As [`write`](WalSink::write).
+    fn server_release(&mut self, minor: u16) -> Result<(), SinkError> {
+        let _ = minor;
+        Ok(())
+    }
+
     /// Forgets WAL from `to` on, because the server sends it again. `to` is between `valid_end` and
     /// `file_end`; [`Held::file_end`] is `to` afterwards. Called at each connect, also with `file_end`
     /// itself: what a crash left behind the last record is settled by it.

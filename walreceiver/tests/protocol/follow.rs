@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use walreceiver::{
-    Control, FollowError, FollowOptions, Peer as Kind, Phase, ReceiverStatus, Timing, follow,
+    Control, FollowError, FollowOptions, Origin, Peer as Kind, Phase, ReceiverStatus, Timing,
+    follow,
 };
 use walrecord::{Lsn, PgVersion};
 
@@ -42,6 +43,17 @@ fn run(
     memory: &Memory,
     script: impl Fn(&mut Peer, usize) + Send + 'static,
 ) -> (Result<(), FollowError>, Vec<u128>, ReceiverStatus) {
+    run_with(connections, kind, memory, |_| {}, script)
+}
+
+/// The same with other options.
+fn run_with(
+    connections: usize,
+    kind: Kind,
+    memory: &Memory,
+    change: impl FnOnce(&mut FollowOptions),
+    script: impl Fn(&mut Peer, usize) + Send + 'static,
+) -> (Result<(), FollowError>, Vec<u128>, ReceiverStatus) {
     let (info, server) = serve_each(connections, move |()| {
         let count = std::cell::Cell::new(0);
         move |peer: &mut Peer| {
@@ -49,7 +61,8 @@ fn run(
             count.set(count.get() + 1);
         }
     });
-    let options = FollowOptions::new(info, kind, SYSTEM);
+    let mut options = FollowOptions::new(info, kind, SYSTEM);
+    change(&mut options);
     let (control, status) = (Control::new(), ReceiverStatus::new());
     let pauses = Arc::new(Mutex::new(Vec::new()));
     let mut timing = Counted {
@@ -192,6 +205,102 @@ fn what_no_reconnect_cures_ends_it_at_once() {
         assert!(expected(&error), "case {n}: {error}");
         assert_eq!(pauses, [0; 0]);
     }
+}
+
+/// A branch begins at the origin: only a server that left the parent's timeline there has the WAL that comes next.
+#[test]
+fn only_a_clone_that_begins_at_the_origin_is_followed() {
+    for (timeline, left) in [(1, None), (9, Some("0/2FFFFF0")), (9, Some("0/3000028"))] {
+        let memory = Memory::at(Lsn::new(START));
+        let (outcome, _, _) = run_with(1, postgres(), &memory, from_start, move |peer, _| {
+            introduce(peer, timeline, "0/4000000");
+            answer_history(peer, timeline, left);
+        });
+        let expected = left.map(|left| left.parse::<Lsn>().unwrap());
+        match outcome.unwrap_err() {
+            FollowError::NotOurClone {
+                server,
+                left,
+                origin,
+            } => {
+                assert_eq!((server, left, origin), (timeline, expected, ORIGIN));
+            }
+            other => panic!("{other}"),
+        }
+    }
+    let memory = Memory::at(Lsn::new(START));
+    let (outcome, _, _) = run_with(1, postgres(), &memory, from_start, |peer, _| {
+        introduce(peer, 9, "0/4000000");
+        answer_history(peer, 9, Some("0/3000000"));
+        let query = peer.expect_query("START_REPLICATION");
+        assert_eq!(query, "START_REPLICATION PHYSICAL 0/3000000 TIMELINE 1");
+        peer.send(b'W', &[0, 0, 0]);
+    });
+    outcome.unwrap();
+}
+
+const ORIGIN: Origin = Origin {
+    timeline: 1,
+    lsn: Lsn::new(START),
+};
+
+fn from_start(options: &mut FollowOptions) {
+    options.origin = Some(ORIGIN);
+}
+
+/// `TIMELINE_HISTORY` of a timeline that left the first there; timeline 1 has none.
+fn answer_history(peer: &mut Peer, timeline: u32, left: Option<&str>) {
+    let Some(left) = left else {
+        return;
+    };
+    peer.expect_query(&format!("TIMELINE_HISTORY {timeline}"));
+    let content = format!("1\t{left}\tx\n");
+    peer.row(&["filename", "content"], &[Some("x"), Some(&content)]);
+    peer.ready();
+}
+
+/// A server whose timeline is new to us cannot have our slot; one that is on ours lost it.
+#[test]
+fn a_missing_slot_is_made_where_the_timeline_is_new() {
+    let slot = |options: &mut FollowOptions| options.slot = Some("mine".parse().unwrap());
+    let memory = Memory::at(Lsn::new(START));
+    let (outcome, _, _) = run_with(1, postgres(), &memory, slot, |peer, _| {
+        introduce(peer, 9, "0/4000000");
+        answer_no_slot(peer);
+        answer_history(peer, 9, Some("0/3000000"));
+        let query = peer.expect_query("CREATE_REPLICATION_SLOT");
+        assert!(query.contains("\"mine\" PHYSICAL"), "{query}");
+        let columns = [
+            "slot_name",
+            "consistent_point",
+            "snapshot_name",
+            "output_plugin",
+        ];
+        peer.row(&columns, &[Some("mine"), Some("0/3000000"), None, None]);
+        peer.ready();
+        let query = peer.expect_query("START_REPLICATION");
+        assert!(
+            query.starts_with("START_REPLICATION SLOT \"mine\""),
+            "{query}"
+        );
+        peer.send(b'W', &[0, 0, 0]);
+    });
+    outcome.unwrap();
+    let memory = Memory::at(Lsn::new(START));
+    let (outcome, _, _) = run_with(1, postgres(), &memory, slot, |peer, _| {
+        introduce(peer, 1, "0/4000000");
+        answer_no_slot(peer);
+    });
+    assert!(matches!(outcome, Err(FollowError::SlotMissing { .. })));
+}
+
+fn answer_no_slot(peer: &mut Peer) {
+    peer.expect_query("READ_REPLICATION_SLOT");
+    peer.row(
+        &["slot_type", "restart_lsn", "restart_tli"],
+        &[None, None, None],
+    );
+    peer.ready();
 }
 
 #[test]

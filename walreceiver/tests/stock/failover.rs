@@ -80,8 +80,9 @@ fn wal_that_a_failover_lost_ends_the_receiver() {
     }
 }
 
+/// Two standbys were promoted, and we went with the other.
 #[test]
-fn another_history_of_the_same_timeline_number_is_refused() {
+fn another_history_of_the_same_timeline_number_forks_where_the_first_left() {
     let primary = Server::start();
     let standby = Server::standby_of(&primary);
     primary.stop("fast");
@@ -93,8 +94,10 @@ fn another_history_of_the_same_timeline_number_is_refused() {
         state.history = Some(b"1\t0/1234568\tno recovery target specified\n".to_vec());
     }
     let running = Running::start(options(&standby, ""), &memory);
-    assert!(matches!(
-        running.end(),
-        Err(FollowError::HistoryDiffers { timeline: 2 })
-    ));
+    match running.end().unwrap_err() {
+        FollowError::Forked { timeline, fork, .. } => {
+            assert_eq!((timeline, fork), (1, Lsn::new(0x123_4568)));
+        }
+        other => panic!("{other}"),
+    }
 }

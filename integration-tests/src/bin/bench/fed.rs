@@ -7,7 +7,7 @@ use anyhow::Result;
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
 use pageserver_bin::import::{LiveImport, import_live};
-use pageserver_bin::run::Following;
+use pageserver_bin::receivers::Following;
 use pageserver_bin::stop::Stop;
 use stockpg::Cluster;
 use walrecord::Lsn;

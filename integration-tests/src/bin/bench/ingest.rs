@@ -11,10 +11,10 @@ use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig, Timeline};
 use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
-use pageserver_bin::run::{Following, follow_options};
+use pageserver_bin::receivers::{Feed, Following};
 use pageserver_bin::stop::Stop;
 use stockpg::{Cluster, Scratch};
-use walreceiver::{ConnInfo, ReceiverStatus, SlotName};
+use walreceiver::SlotName;
 use walrecord::Lsn;
 
 use crate::Bench;
@@ -129,9 +129,12 @@ pub(crate) fn follow(
     timeline: &Timeline,
     slot: &SlotName,
 ) -> Result<Following> {
-    let primary: ConnInfo = cluster.address().conninfo("postgres").parse()?;
-    let options = follow_options(timeline, &primary, slot, PeerKind::Postgres);
-    Following::start(timeline, options, &ReceiverStatus::new(), &bench.log)
+    let feed = Feed {
+        conninfo: cluster.address().conninfo("postgres").parse()?,
+        slot: slot.clone(),
+        peer: PeerKind::Postgres,
+    };
+    Following::start(timeline, &feed, &bench.log)
 }
 
 /// Waits until everything up to `end` is synced and readable.

@@ -11,15 +11,13 @@ use anyhow::Result;
 use clap::Args;
 use pagecache::storage::LocalStorage;
 use pagecache::{Store, StoreConfig};
-use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
-use pageserver_bin::run::{Following, follow_options};
+use pageserver_bin::receivers::Receivers;
 use pageserver_bin::serve::StoreSource;
 use pageserver_bin::stop::Stop;
 use pageservice::client::{PageStreamClient, ReadAt};
 use pageservice::{Listen, PageService, PageServiceOptions, ProtocolVersion, RequestBody};
 use stockpg::Cluster;
-use walreceiver::ReceiverStatus;
 use walrecord::{BlockTag, ForkNumber, RelFileLocator, ZERO_PAGE};
 
 use crate::measure::{load_average, median};
@@ -52,14 +50,8 @@ pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
         tee: None,
     };
     let timeline = import_live(&store, &import, &Stop::default(), |_| {}, &bench.log)?;
-    let status = ReceiverStatus::new();
-    let follow = follow_options(
-        &timeline,
-        &import.conninfo,
-        &import.slot,
-        PeerKind::Postgres,
-    );
-    let following = Following::start(&timeline, follow, &status, &bench.log)?;
+    let receivers = Receivers::new(&store, &bench.log);
+    receivers.start(&timeline, &import.feed())?;
     let mut client = cluster.client("postgres")?;
     for _ in 0..DELTAS {
         client.batch_execute("UPDATE changed SET v = v + 1")?;
@@ -68,7 +60,7 @@ pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
 
     let service = PageService::start(
         Listen::loopback("127.0.0.1:0".parse()?),
-        Arc::new(StoreSource::new(Arc::clone(&store), status)),
+        Arc::new(StoreSource::new(Arc::clone(&store), receivers.clone())),
         PageServiceOptions::default(),
         &bench.log,
     )?;
@@ -93,7 +85,7 @@ pub(crate) fn run(bench: &Bench, options: &Options) -> Result<()> {
         load_average()
     );
     service.stop();
-    following.stop();
+    receivers.stop();
     store.close();
     Ok(())
 }
