@@ -46,7 +46,7 @@ struct Plan {
 /// the line pointers, and points these at them; sets `pd_upper`. `keeps` may change a line pointer.
 pub(crate) fn compact(
     page: &mut Page,
-    keeps: impl FnMut(u16, &mut ItemId) -> bool,
+    keeps: impl FnMut(&mut ItemId) -> bool,
 ) -> Result<(), Fault> {
     check_header(page)?;
     let room = page::special(page) - page::lower(page);
@@ -68,56 +68,63 @@ pub(crate) fn compact(
 
 /// Finds what has to move, and points the line pointers there. The page's header is sound.
 #[inline]
-fn plan(page: &mut Page, mut keeps: impl FnMut(u16, &mut ItemId) -> bool) -> Result<Plan, Fault> {
-    let (upper, special) = (
-        usize::from(page::upper(page)),
-        usize::from(page::special(page)),
-    );
+fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<Plan, Fault> {
+    let area = usize::from(page::upper(page))..usize::from(page::special(page));
     let mut plan = Plan {
         moves: SmallVec::new(),
         descending: true,
         total: 0,
     };
-    // Where the items lie that come before the next one and move together.
-    let mut run = special..special;
-    let mut total = 0;
-    let moved = |run: &Range<usize>, total: usize| Move {
-        from: run.start as u16,
-        to: special.wrapping_sub(total) as u16,
-        length: run.len() as u16,
-    };
-    for (offset, stored) in (1..).zip(page::item_ids_mut(page)) {
+    // The items before the next one that lie one below the other, and where they go to.
+    let mut run = area.end..area.end;
+    let mut to = area.end;
+    for (index, stored) in page::item_ids_mut(page).iter_mut().enumerate() {
         let mut id = ItemId::from_bytes(*stored);
-        if keeps(offset, &mut id) {
-            let start = usize::from(id.offset());
-            let end = start + max_align(usize::from(id.length()));
-            let joins = end == run.start;
-            // An item that joins others ends where it may.
-            if start < upper || !joins && (end > special || !end.is_multiple_of(8)) {
-                return Err(id.fault(offset));
+        let start = usize::from(id.offset());
+        let size = max_align(usize::from(id.length()));
+        let joins = start + size == run.start && (area.start..run.start).contains(&start);
+        if !joins || id.flag() != ItemFlag::Normal {
+            if !keeps(&mut id) {
+                *stored = id.to_bytes();
+                continue;
             }
-            if !joins {
-                plan.push(moved(&run, total));
-                plan.descending &= end <= run.start;
-                run.end = end;
-            }
-            run.start = start;
-            total += end - start;
-            id = id.with_offset(special.wrapping_sub(total) as u16);
+            plan.push(&run, to);
+            run = plan
+                .start_run(&area, &run, id)
+                .ok_or_else(|| id.fault(index as u16 + 1))?;
         }
-        *stored = id.to_bytes();
+        run.start = start;
+        to = to.wrapping_sub(size);
+        *stored = id.with_offset(to as u16).to_bytes();
     }
-    plan.push(moved(&run, total));
-    plan.total = total;
+    plan.push(&run, to);
+    plan.total = area.end.wrapping_sub(to);
     Ok(plan)
 }
 
 impl Plan {
-    #[inline]
-    fn push(&mut self, it: Move) {
-        if it.from != it.to {
-            self.moves.push(it);
+    /// Notes that a run of items goes to `to`, which is sensible only if the total is.
+    fn push(&mut self, run: &Range<usize>, to: usize) {
+        if run.start != to {
+            self.moves.push(Move {
+                from: run.start as u16,
+                to: to as u16,
+                length: run.len() as u16,
+            });
         }
+    }
+
+    /// An item that does not join the run before; none if it does not lie where it may.
+    fn start_run(
+        &mut self,
+        area: &Range<usize>,
+        before: &Range<usize>,
+        id: ItemId,
+    ) -> Option<Range<usize>> {
+        let start = usize::from(id.offset());
+        let end = start + max_align(usize::from(id.length()));
+        self.descending &= end <= before.start;
+        (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(start..end)
     }
 }
 
@@ -167,21 +174,19 @@ pub(crate) fn repair_fragmentation(
     page: &mut Page,
     trailing: TrailingPointers,
 ) -> Result<(), Fault> {
-    let count = page::max_offset(page);
-    let mut last_used = 0;
     let mut unused = 0;
-    compact(page, |offset, id| {
-        if id.flag() == ItemFlag::Unused {
-            *id = ItemId::UNUSED;
-            unused += 1;
-            return false;
-        }
-        last_used = offset;
+    compact(page, |id| {
+        let used = id.is_used();
+        unused += u16::from(!used);
+        *id = if used { *id } else { ItemId::UNUSED };
         id.has_storage()
     })?;
     if trailing == TrailingPointers::Cut {
-        unused -= count - last_used;
-        cut_line_pointers(page, count - last_used);
+        let ids = page::item_ids_mut(page).iter().rev();
+        let cut = ids.take_while(|id| !ItemId::from_bytes(**id).is_used());
+        let cut = cut.count() as u16;
+        unused -= cut;
+        cut_line_pointers(page, cut);
     }
     hint_free_lines(page, unused > 0);
     Ok(())

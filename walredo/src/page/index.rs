@@ -57,7 +57,7 @@ pub(crate) fn delete_items(
         page,
         (HEADER_SIZE + usize::from(kept) * ITEM_ID_SIZE) as u16,
     );
-    page::compact(page, |_, _| true)
+    page::compact(page, |_| true)
 }
 
 /// Removes an item; its line pointer becomes unused, unless it is the last, which goes away
