@@ -765,4 +765,53 @@ mod tests {
         }
         assert!(decoder.window.capacity() < 16 << 10);
     }
+
+    /// A page with one small record, whose CRC is off by `crc_error`.
+    fn page_with_record(crc_error: u32) -> Vec<u8> {
+        let mut bytes = page_header(START, 0);
+        let mut header = RecordHeader {
+            total_length: RECORD_HEADER_SIZE as u32 + 4,
+            ..RecordHeader::EMPTY
+        };
+        let body = [255, 2, 7, 7];
+        let record = [&header.encode()[..], &body].concat();
+        header.crc = crc::of_record(&record) ^ crc_error;
+        bytes.extend_from_slice(&header.encode());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    #[test]
+    fn a_wrong_crc_is_found_by_the_decoder_or_by_who_verifies() {
+        for (crc_error, sound) in [(0, true), (1, false)] {
+            let bytes = page_with_record(crc_error);
+            let mut decoder = StreamDecoder::new(START, DecoderOptions::default());
+            decoder.push(START, &bytes).unwrap();
+            let found = decoder.next_unverified().unwrap().unwrap();
+            assert_eq!(found.unverified().bytes, &bytes[24..]);
+            assert_eq!(found.verify().is_ok(), sound);
+            decoder.restart(START);
+            decoder.push(START, &bytes).unwrap();
+            assert_eq!(decoder.next_record().is_ok(), sound);
+        }
+    }
+
+    #[test]
+    fn bytes_that_are_read_lie_in_memory_as_in_their_file() {
+        let mut decoder = StreamDecoder::new(START, DecoderOptions::default());
+        let mut page = page_header(START, MAX_RECORD_SIZE);
+        page.resize(WAL_PAGE_SIZE, 1);
+        for (from, upto) in [(0, 100), (100, 333), (333, 4000)] {
+            let part = &page[from..upto];
+            let read = |lsn: Lsn, buf: &mut [u8]| {
+                let apart = (buf.as_ptr().addr() as u64).wrapping_sub(lsn.get());
+                // The window grows with the first.
+                assert!(from == 0 || apart.is_multiple_of(64));
+                buf[..part.len()].copy_from_slice(part);
+                Ok::<usize, ()>(part.len())
+            };
+            decoder.fill(4096, read).unwrap();
+            assert!(decoder.next_record().unwrap().is_none());
+        }
+    }
 }

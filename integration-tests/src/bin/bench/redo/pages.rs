@@ -13,7 +13,7 @@ use walrecord::{
     SLRU_PAGES_PER_SEGMENT,
 };
 
-/// Pages whose memory is asked for at once.
+/// Pages whose memory is asked for at once: many, so that the kernel can give large pages.
 const SLAB: usize = 8192;
 
 /// Every page that was asked for. One that a record meets first is read from the backup, one by one, as
@@ -122,17 +122,6 @@ impl Pages {
             (key, &slab.pages()[*place as usize % SLAB])
         })
     }
-}
-
-/// Whether a change takes pages away.
-pub(super) fn removes_pages(change: &MetaEffect<'_>) -> bool {
-    matches!(
-        change,
-        MetaEffect::RelationTruncate { .. }
-            | MetaEffect::RelationDrop { .. }
-            | MetaEffect::DatabaseCopy { .. }
-            | MetaEffect::DatabaseDrop { .. }
-    )
 }
 
 fn page_at(slabs: &mut [Slab], place: u32) -> &mut Page {

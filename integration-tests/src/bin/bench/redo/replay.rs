@@ -7,12 +7,12 @@ use std::thread;
 use anyhow::{Context, Result};
 use stockpg::RecoveredDir;
 use walrecord::{
-    DecoderOptions, Effect, EffectContext, Lsn, PageKey, PageTouch, Record, RedoRules,
-    StreamDecoder, UnverifiedRecord, effects,
+    DecoderOptions, Effect, EffectContext, Lsn, PageKey, PageTouch, RawRecord, Record, RedoRules,
+    StreamDecoder, effects,
 };
 use walredo::{Applied, redo};
 
-use super::pages::{Pages, removes_pages};
+use super::pages::Pages;
 use super::wal::{SEGMENT, WalFiles};
 
 /// Read at a time. What was read should still be in the processor's cache when it is decoded.
@@ -56,12 +56,12 @@ pub(super) struct Counts {
 }
 
 /// Replays all records with that many threads, and gives what is then in memory. Pages are divided among the
-/// threads by block. Each reads all WAL, and checks and applies the records of its own pages: they have
-/// nothing to wait for each other for.
+/// threads by block, the checking of CRCs by record. Each thread reads all WAL: so there is nothing that they
+/// wait for each other for, and nothing is given out unless all records were found right.
 ///
 /// # Errors
 /// If a file cannot be read, or a record cannot be decoded or applied.
-pub(super) fn replay(job: &Job, threads: usize) -> Result<(Vec<Pages>, Counts)> {
+pub(super) fn replay(job: &Job, threads: u64) -> Result<(Vec<Pages>, Counts)> {
     let shares = thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
             .map(|number| scope.spawn(move || Share::new(job, number, threads).replay(job)))
@@ -86,14 +86,14 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 
 /// The pages that one thread looks after.
 struct Share {
-    number: usize,
-    threads: usize,
+    number: u64,
+    threads: u64,
     pages: Pages,
     counts: Counts,
 }
 
 impl Share {
-    fn new(job: &Job, number: usize, threads: usize) -> Share {
+    fn new(job: &Job, number: u64, threads: u64) -> Share {
         Share {
             number,
             threads,
@@ -108,61 +108,36 @@ impl Share {
         let mut decoder = StreamDecoder::new(job.start, options(&job.rules));
         while !decoder.ended() && decoder.fill(CHUNK, |at, buf| wal.read_at(at, buf))? > 0 {
             while let Some(found) = decoder.next_unverified()? {
+                if self.counts.records % self.threads == self.number {
+                    found.verify()?;
+                }
                 self.counts.records += 1;
-                self.apply(&found, &context)?;
+                self.apply(&found.unverified(), &context)?;
             }
         }
         Ok(self)
     }
 
-    /// Applies one record to the pages of this share that it touches. Whoever applies it checks it first; what
-    /// touches no page is for the first thread to check.
+    /// Applies one record to the pages of this share that it touches.
     #[inline]
-    fn apply(&mut self, found: &UnverifiedRecord<'_>, context: &EffectContext) -> Result<()> {
+    fn apply(&mut self, raw: &RawRecord<'_>, context: &EffectContext) -> Result<()> {
         let mut record = Record::default();
-        found.unverified().decode_into(&mut record)?;
-        let (mut outcome, mut verified, mut others) = (Ok(()), false, false);
+        raw.decode_into(&mut record)?;
+        let mut outcome = Ok(());
         effects(&record, context, &mut |effect| {
-            if outcome.is_err() {
-                return;
-            }
-            let of_share = match &effect {
-                Effect::Page { key, .. } => self.owns(key),
-                Effect::Meta(change) => removes_pages(change),
-            };
-            others |= !of_share && matches!(effect, Effect::Page { .. });
-            if of_share {
-                outcome = self.make(found, &record, &effect, &context.rules, &mut verified);
+            if outcome.is_ok() {
+                outcome = match effect {
+                    Effect::Page { key, touch } if self.owns(&key) => {
+                        let (pages, counts) = (&mut self.pages, &mut self.counts);
+                        apply_to(&record, &key, begins(touch), &context.rules, pages, counts)
+                    }
+                    Effect::Page { .. } => Ok(()),
+                    Effect::Meta(change) => self.pages.change(&change),
+                };
             }
         })
         .with_context(|| format!("effects of the record at {}", record.start))?;
-        outcome?;
-        if self.number == 0 && !verified && !others {
-            found.verify()?;
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn make(
-        &mut self,
-        found: &UnverifiedRecord<'_>,
-        record: &Record<'_>,
-        effect: &Effect<'_>,
-        rules: &RedoRules,
-        verified: &mut bool,
-    ) -> Result<()> {
-        if !*verified {
-            found.verify()?;
-            *verified = true;
-        }
-        match effect {
-            Effect::Page { key, touch } => {
-                let (pages, counts) = (&mut self.pages, &mut self.counts);
-                apply_to(record, key, begins(*touch), rules, pages, counts)
-            }
-            Effect::Meta(change) => self.pages.change(change),
-        }
+        outcome
     }
 
     /// Whether this share has the page: neighbours belong to different ones.
@@ -173,7 +148,7 @@ impl Share {
             PageKey::Slru(page) => (page.kind as u32, page.page),
         };
         let mixed = (u64::from(area) << 32 | u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        ((mixed >> 32) as usize * self.threads) >> 32 == self.number
+        ((mixed >> 32) * self.threads) >> 32 == self.number
     }
 }
 
