@@ -103,7 +103,6 @@ struct Round {
 
 /// The first round also compares all pages with those that recovery left.
 fn round(bench: &Bench, history: &History, number: usize) -> Result<Round> {
-    touch_memory();
     let recovered = stock::recover(bench, history)?;
     let compare = format!("--compare={}", recovered.data().display());
     let measured = |threads: &str| -> Result<BTreeMap<String, f64>> {
@@ -111,7 +110,6 @@ fn round(bench: &Bench, history: &History, number: usize) -> Result<Round> {
         if number == 0 {
             arguments.push(&compare);
         }
-        touch_memory();
         let said = replay_apart(bench, history, &arguments)?;
         if number == 0 {
             println!("{threads}: {said}");
@@ -158,13 +156,6 @@ fn report(mix: Mix, rounds: &[Round]) {
     );
 }
 
-/// Takes memory and gives it back, before either side. A virtual machine's memory that nobody used for a while may
-/// be its host's again; to get it back costs more than all else that is measured here, and by chance.
-fn touch_memory() {
-    const BYTES: usize = 1 << 30;
-    std::hint::black_box(vec![1u8; BYTES]);
-}
-
 /// Replays in a process of its own, and gives what it said.
 fn replay_apart(bench: &Bench, history: &History, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(std::env::current_exe()?);
@@ -175,9 +166,7 @@ fn replay_apart(bench: &Bench, history: &History, arguments: &[&str]) -> Result<
         .arg(format!("--start={}", history.backup.start_lsn()))
         .arg(format!("--minor={}", bench.install.minor()))
         .args(arguments)
-        .args(&history.files)
-        // Memory in large pages: faults of small ones would be a third of the time.
-        .env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
+        .args(&history.files);
     let output = command.output()?;
     ensure!(
         output.status.success(),

@@ -13,8 +13,8 @@ use walrecord::{
     SLRU_PAGES_PER_SEGMENT,
 };
 
-/// Pages whose memory is asked for at once: many, so that the kernel can give large pages.
-const SLAB: usize = 8192;
+/// Pages whose memory is asked for at once.
+const SLAB: usize = 256;
 
 /// Every page that was asked for. One that a record meets first is read from the backup, one by one, as
 /// the startup process reads it into its buffers.
