@@ -138,5 +138,5 @@ pub use rmgr::{Rmgr, RmgrId, RmgrNameError};
 pub use rules::RedoRules;
 pub use segment::{SegmentId, SegmentNameError, WalSlice};
 pub use source::{ReadError, RecordReader, WalSource};
-pub use stream::{DecoderOptions, StreamDecoder};
+pub use stream::{DecoderOptions, StreamDecoder, UnverifiedRecord};
 pub use types::*;

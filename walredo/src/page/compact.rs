@@ -7,153 +7,157 @@
 
 use std::ops::Range;
 
-use walrecord::{PAGE_SIZE, Page};
+use smallvec::SmallVec;
+use walrecord::Page;
 
 use crate::error::Fault;
 use crate::page::{self, ITEM_ID_SIZE, ItemFlag, ItemId, check_header, max_align};
 
-/// The most line pointers that any page of a supported build can have, and be written by Postgres
-/// (`MaxIndexTuplesPerPage`; heap pages have fewer).
-const MAX_ITEMS: usize = 408;
-
-/// An item that stays: where it is now, and which line pointer it belongs to afterwards.
+/// Items that lie one below the other already, and so move as one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct CompactItem {
-    /// The line pointer that will point at it.
-    pub(crate) offset: u16,
-    /// Where it lies.
-    pub(crate) at: u16,
-    /// Its length with padding.
-    pub(crate) aligned: u16,
+struct Move {
+    from: u16,
+    to: u16,
+    length: u16,
 }
 
-/// Collects the items that stay, in line pointer order, then moves them together.
-pub(crate) struct Compaction {
-    items: [CompactItem; MAX_ITEMS],
-    count: usize,
-    total: usize,
-    /// Every item lies below the one before: they can be moved in place, front to back.
+impl Move {
+    /// Whether it overwrites what `other` has to take from there.
+    fn spoils(&self, other: &Move) -> bool {
+        self.to < other.from + other.length && other.from < self.to + self.length
+    }
+
+    fn make(&self, page: &mut Page) {
+        let from = usize::from(self.from);
+        page.copy_within(from..from + usize::from(self.length), self.to.into());
+    }
+}
+
+/// What has to move where. Pages of which little was removed need one or two moves.
+struct Plan {
+    moves: SmallVec<[Move; 8]>,
+    /// Every item lies below the one before: made in order, no move spoils another.
     descending: bool,
-    last: u16,
-    /// Where items may lie: `pd_upper` to `pd_special` of the page.
-    area: Range<u16>,
+    /// The bytes of all items, padding included.
+    total: usize,
 }
 
-impl Compaction {
-    pub(crate) fn new(page: &Page) -> Result<Compaction, Fault> {
-        check_header(page)?;
-        let none = CompactItem {
-            offset: 0,
-            at: 0,
-            aligned: 0,
-        };
-        Ok(Compaction {
-            items: [none; MAX_ITEMS],
-            count: 0,
-            total: 0,
-            descending: true,
-            last: page::special(page),
-            area: page::upper(page)..page::special(page),
-        })
-    }
-
-    /// Keeps the item that `id` points at; line pointer `offset` will point at it afterwards.
-    pub(crate) fn keep(&mut self, offset: u16, id: ItemId) -> Result<(), Fault> {
-        self.keep_all(std::iter::once((offset, id)))
-    }
-
-    /// Keeps all these items, in order. (What changes with each is held in registers meanwhile.)
-    #[inline]
-    fn keep_all(&mut self, items: impl Iterator<Item = (u16, ItemId)>) -> Result<(), Fault> {
-        let Range { start, end } = self.area;
-        let (mut count, mut total) = (self.count, self.total);
-        let (mut descending, mut last) = (self.descending, self.last);
-        for (offset, id) in items {
-            let aligned = max_align(usize::from(id.length()));
-            let fits = id.offset() >= start
-                && usize::from(id.offset()) + aligned <= usize::from(end)
-                && id.offset().is_multiple_of(8);
-            let Some(slot) = self.items.get_mut(count).filter(|_| fits) else {
-                return Err(Fault::Item {
-                    offset,
-                    at: id.offset(),
-                    length: id.length(),
-                    flag: id.flag() as u8,
-                });
-            };
-            *slot = CompactItem {
-                offset,
-                at: id.offset(),
-                aligned: aligned as u16,
-            };
-            count += 1;
-            total += aligned;
-            descending &= last >= id.offset() + aligned as u16;
-            last = id.offset();
-        }
-        (self.count, self.total) = (count, total);
-        (self.descending, self.last) = (descending, last);
-        Ok(())
-    }
-
-    /// Moves the items up against the special area, in the order in which they were kept, points
-    /// their line pointers (which must exist by now) at them and sets `pd_upper`.
-    pub(crate) fn finish(self, page: &mut Page) -> Result<(), Fault> {
-        let room = page::special(page).saturating_sub(page::lower(page));
-        if self.total > usize::from(room) {
-            return Err(Fault::ItemTotal {
-                total: self.total,
-                room,
-            });
-        }
-        let items = &self.items[..self.count];
-        if self.descending {
-            place(page, items, |page, from, to| {
-                page.copy_within(from, to);
-            })
-        } else {
-            let old: Page = *page;
-            place(page, items, |page, from, to| {
-                page[to..to + from.len()].copy_from_slice(&old[from]);
-            })
-        }
-    }
-}
-
-/// Walks the items downward from the special area; runs of items that are adjacent already are
-/// moved by one `copy`.
-fn place(
+/// Moves the items of all line pointers that `keeps` says yes to up against the special area, in the order of
+/// the line pointers, and points these at them; sets `pd_upper`. `keeps` may change a line pointer. It is not
+/// asked about every one: a normal one with bytes stays as it is.
+pub(crate) fn compact(
     page: &mut Page,
-    items: &[CompactItem],
-    copy: impl Fn(&mut Page, Range<usize>, usize),
+    keeps: impl FnMut(&mut ItemId) -> bool,
 ) -> Result<(), Fault> {
-    let mut upper = usize::from(page::special(page));
-    // The run seen but not yet moved; `upper` is its destination.
-    let mut run = upper..upper;
-    for item in items {
-        let start = usize::from(item.at);
-        let end = start + usize::from(item.aligned);
-        if end != run.start {
-            move_run(page, &run, upper, &copy);
-            run.end = end;
-        }
-        run.start = start;
-        upper -= usize::from(item.aligned);
-        page::move_item_id(page, item.offset, upper as u16)?;
+    check_header(page)?;
+    let room = page::special(page) - page::lower(page);
+    let plan = plan(page, keeps)?;
+    if plan.total > usize::from(room) {
+        return Err(Fault::ItemTotal {
+            total: plan.total,
+            room,
+        });
     }
-    move_run(page, &run, upper, &copy);
-    page::set_upper(page, upper as u16);
+    page::set_upper(page, page::special(page) - plan.total as u16);
+    if plan.descending {
+        plan.moves.iter().for_each(|it| it.make(page));
+    } else {
+        make_unordered(page, plan.moves);
+    }
     Ok(())
 }
 
-fn move_run(
-    page: &mut Page,
-    run: &Range<usize>,
-    to: usize,
-    copy: &impl Fn(&mut Page, Range<usize>, usize),
-) {
-    if run.start != to && to + run.len() <= PAGE_SIZE {
-        copy(page, run.clone(), to);
+/// Finds what has to move, and points the line pointers there. The page's header is sound.
+#[inline]
+fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<Plan, Fault> {
+    let area = usize::from(page::upper(page))..usize::from(page::special(page));
+    let mut plan = Plan {
+        moves: SmallVec::new(),
+        descending: true,
+        total: 0,
+    };
+    // The items before the next one that lie one below the other, and where they go to.
+    let mut run = area.end..area.end;
+    let mut to = area.end;
+    for (index, stored) in page::item_ids_mut(page).iter_mut().enumerate() {
+        let mut id = ItemId::from_bytes(*stored);
+        let start = usize::from(id.offset());
+        let size = max_align(usize::from(id.length()));
+        let joins = start + size == run.start && (area.start..run.start).contains(&start);
+        if !joins || id.flag() != ItemFlag::Normal {
+            if !keeps(&mut id) {
+                *stored = id.to_bytes();
+                continue;
+            }
+            plan.push(&run, to);
+            run = plan
+                .start_run(&area, &run, id)
+                .ok_or_else(|| id.fault(index as u16 + 1))?;
+        }
+        run.start = start;
+        to = to.wrapping_sub(size);
+        *stored = id.with_offset(to as u16).to_bytes();
+    }
+    plan.push(&run, to);
+    plan.total = area.end.wrapping_sub(to);
+    Ok(plan)
+}
+
+impl Plan {
+    /// Notes that a run of items goes to `to`, which is sensible only if the total is.
+    fn push(&mut self, run: &Range<usize>, to: usize) {
+        if run.start != to {
+            self.moves.push(Move {
+                from: run.start as u16,
+                to: to as u16,
+                length: run.len() as u16,
+            });
+        }
+    }
+
+    /// An item that does not join the run before; none if it does not lie where it may.
+    fn start_run(
+        &mut self,
+        area: &Range<usize>,
+        before: &Range<usize>,
+        id: ItemId,
+    ) -> Option<Range<usize>> {
+        let start = usize::from(id.offset());
+        let end = start + max_align(usize::from(id.length()));
+        self.descending &= end <= before.start;
+        (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(start..end)
+    }
+}
+
+/// More moves than this are not put in order: their page is copied.
+const FEW: usize = 8;
+
+/// Makes moves of which some spoil others, as after a new item took a low line pointer: each when it no longer
+/// does. Those that spoil one another in a circle take the items from a copy of the page.
+#[inline(never)]
+fn make_unordered(page: &mut Page, mut moves: SmallVec<[Move; 8]>) {
+    while moves.len() <= FEW {
+        let harmless = |it: &Move| {
+            let spoiled = moves.iter().filter(|other| it.spoils(other)).count();
+            spoiled == usize::from(it.spoils(it))
+        };
+        match moves.iter().position(harmless) {
+            Some(index) => moves.swap_remove(index).make(page),
+            None => break,
+        }
+    }
+    if !moves.is_empty() {
+        make_from_copy(page, &moves);
+    }
+}
+
+#[inline(never)]
+fn make_from_copy(page: &mut Page, moves: &[Move]) {
+    let old = *page;
+    for it in moves {
+        let (from, to) = (usize::from(it.from), usize::from(it.to));
+        let length = usize::from(it.length);
+        page[to..to + length].copy_from_slice(&old[from..from + length]);
     }
 }
 
@@ -171,25 +175,19 @@ pub(crate) fn repair_fragmentation(
     page: &mut Page,
     trailing: TrailingPointers,
 ) -> Result<(), Fault> {
-    let mut compaction = Compaction::new(page)?;
-    let count = page::max_offset(page);
-    let mut last_used = 0;
     let mut unused = 0;
-    let stored = (1..=count).zip(page::item_ids_mut(page));
-    compaction.keep_all(stored.filter_map(|(offset, stored)| {
-        let id = ItemId::from_bytes(*stored);
-        if id.flag() == ItemFlag::Unused {
-            *stored = ItemId::UNUSED.to_bytes();
-            unused += 1;
-            return None;
-        }
-        last_used = offset;
-        id.has_storage().then_some((offset, id))
-    }))?;
-    compaction.finish(page)?;
+    compact(page, |id| {
+        let used = id.is_used();
+        unused += u16::from(!used);
+        *id = if used { *id } else { ItemId::UNUSED };
+        id.has_storage()
+    })?;
     if trailing == TrailingPointers::Cut {
-        unused -= count - last_used;
-        cut_line_pointers(page, count - last_used);
+        let ids = page::item_ids_mut(page).iter().rev();
+        let cut = ids.take_while(|id| !ItemId::from_bytes(**id).is_used());
+        let cut = cut.count() as u16;
+        unused -= cut;
+        cut_line_pointers(page, cut);
     }
     hint_free_lines(page, unused > 0);
     Ok(())
@@ -293,6 +291,28 @@ mod tests {
                 page::set_flag(&mut expected, page::HAS_FREE_LINES);
             }
             assert!(page == expected, "round {round}");
+        }
+    }
+
+    /// What updates leave: one item removed, and a new one, lowest on the page, under a low number. Then two
+    /// items of a size that changed places, which no order of moves serves.
+    #[test]
+    fn moves_that_spoil_one_another_are_put_in_order_or_made_from_a_copy() {
+        for (swapped, removed) in [((2, 20), 9), ((2, 20), 20), ((1, 2), 3), ((5, 6), 30)] {
+            let mut page = ZERO_PAGE;
+            page::init(&mut page, 0);
+            for offset in 1..=30u8 {
+                let item = [offset; 40];
+                add_item(&mut page, offset.into(), &item, Placement::Heap).unwrap();
+            }
+            let (a, b) = swapped;
+            let (first, second) = (item_id(&page, a).unwrap(), item_id(&page, b).unwrap());
+            set_item_id(&mut page, a, second).unwrap();
+            set_item_id(&mut page, b, first).unwrap();
+            set_item_id(&mut page, removed, ItemId::DEAD).unwrap();
+            let expected = naive(&page);
+            repair_fragmentation(&mut page, TrailingPointers::Keep).unwrap();
+            assert!(page == expected, "{swapped:?} without {removed}");
         }
     }
 

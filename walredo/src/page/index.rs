@@ -6,8 +6,8 @@ use walrecord::{PAGE_SIZE, Page};
 use crate::error::Fault;
 use crate::page::item::item_id_at;
 use crate::page::{
-    self, Compaction, HEADER_SIZE, ITEM_ID_SIZE, ItemId, check_header, item_id, item_range,
-    max_align, max_offset, set_item_id,
+    self, HEADER_SIZE, ITEM_ID_SIZE, ItemId, check_header, item_id, item_range, max_align,
+    max_offset, set_item_id,
 };
 
 /// From how many items on a deletion compacts the page once instead of closing gap after gap. The
@@ -33,7 +33,7 @@ pub(crate) fn delete_items(
             .rev()
             .try_for_each(|offset| delete_item(page, offset));
     }
-    let mut compaction = Compaction::new(page)?;
+    check_header(page)?;
     let mut deleted = offsets.next();
     let mut kept = 0;
     for offset in 1..=max_offset(page) {
@@ -43,7 +43,6 @@ pub(crate) fn delete_items(
         }
         let id = item_id(page, offset)?;
         kept += 1;
-        compaction.keep(kept, id)?;
         // `kept` is at most `offset`: no line pointer is overwritten before it was read.
         set_item_id(page, kept, id)?;
     }
@@ -58,7 +57,7 @@ pub(crate) fn delete_items(
         page,
         (HEADER_SIZE + usize::from(kept) * ITEM_ID_SIZE) as u16,
     );
-    compaction.finish(page)
+    page::compact(page, |_| true)
 }
 
 /// Removes an item; its line pointer becomes unused, unless it is the last, which goes away

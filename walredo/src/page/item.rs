@@ -88,6 +88,17 @@ impl ItemId {
     pub(crate) const fn with_flag(self, flag: ItemFlag) -> ItemId {
         ItemId(self.0 & !(3 << 15) | (flag as u32) << 15)
     }
+
+    /// The fault of this line pointer, which has that number.
+    #[cold]
+    pub(crate) const fn fault(self, offset: u16) -> Fault {
+        Fault::Item {
+            offset,
+            at: self.offset(),
+            length: self.length(),
+            flag: self.flag() as u8,
+        }
+    }
 }
 
 /// The number of line pointers, which are counted from 1 (`PageGetMaxOffsetNumber`). Never more
@@ -129,18 +140,6 @@ pub(crate) fn item_ids_mut(page: &mut Page) -> &mut [[u8; ITEM_ID_SIZE]] {
     &mut ids[..count]
 }
 
-/// Points the line pointer with this number, which must exist, at another place.
-#[inline]
-pub(crate) fn move_item_id(page: &mut Page, offset: u16, to: u16) -> Result<(), Fault> {
-    let (ids, _) = page[HEADER_SIZE..].as_chunks_mut::<ITEM_ID_SIZE>();
-    let Some(stored) = ids.get_mut(usize::from(offset).wrapping_sub(1)) else {
-        let max = max_offset(page);
-        return Err(Fault::Offset { offset, max });
-    };
-    *stored = ItemId::from_bytes(*stored).with_offset(to).to_bytes();
-    Ok(())
-}
-
 fn check_offset(page: &Page, offset: u16) -> Result<(), Fault> {
     let max = max_offset(page);
     if (1..=max).contains(&offset) {
@@ -162,12 +161,7 @@ pub(crate) fn item_range(page: &Page, offset: u16) -> Result<Range<usize>, Fault
         && end <= usize::from(special).min(PAGE_SIZE)
         && start == max_align(start);
     if !fits {
-        return Err(Fault::Item {
-            offset,
-            at: id.offset(),
-            length: id.length(),
-            flag: id.flag() as u8,
-        });
+        return Err(id.fault(offset));
     }
     Ok(start..end)
 }
@@ -176,12 +170,7 @@ pub(crate) fn item_range(page: &Page, offset: u16) -> Result<Range<usize>, Fault
 pub(crate) fn normal_item_range(page: &Page, offset: u16) -> Result<Range<usize>, Fault> {
     let id = item_id(page, offset)?;
     if id.flag() != ItemFlag::Normal {
-        return Err(Fault::Item {
-            offset,
-            at: id.offset(),
-            length: id.length(),
-            flag: id.flag() as u8,
-        });
+        return Err(id.fault(offset));
     }
     item_range(page, offset)
 }

@@ -11,9 +11,7 @@ mod index;
 mod item;
 
 pub(crate) use add::{Placement, add_item, reserve_item};
-pub(crate) use compact::{
-    Compaction, TrailingPointers, repair_fragmentation, truncate_line_pointers,
-};
+pub(crate) use compact::{TrailingPointers, compact, repair_fragmentation, truncate_line_pointers};
 #[cfg(test)]
 pub(crate) use header::prune_xid;
 pub(crate) use header::{ALL_VISIBLE, CHECKSUM};
@@ -27,7 +25,7 @@ pub(crate) use index::{
     delete_item, delete_item_keeping_numbers, delete_items, overwrite_item, start_over,
 };
 pub(crate) use item::{
-    ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_ids_mut, item_range, max_offset, move_item_id,
+    ITEM_ID_SIZE, ItemFlag, ItemId, item_id, item_ids_mut, item_range, max_offset,
     normal_item_range, set_item_id,
 };
 

@@ -3,7 +3,6 @@
 
 mod cost;
 mod pages;
-mod parallel;
 mod replay;
 mod stock;
 mod wal;
@@ -55,7 +54,7 @@ pub(crate) struct ReplayOptions {
     minor: u16,
     /// How many threads apply records.
     #[arg(long)]
-    threads: usize,
+    threads: u64,
     /// A data directory that must hold the same pages afterwards.
     #[arg(long)]
     compare: Option<PathBuf>,
@@ -197,10 +196,7 @@ pub(crate) fn replay_files(options: &ReplayOptions) -> Result<()> {
     }
     let began = Instant::now();
     let cpu = own_cpu();
-    let (pages, counts) = match options.threads {
-        1 => replay::replay(&job)?,
-        threads => parallel::replay(&job, threads)?,
-    };
+    let (pages, counts) = replay::replay(&job, options.threads)?;
     let (cpu, elapsed) = (own_cpu() - cpu, began.elapsed());
     let mut said = json!({
         "records": counts.records,

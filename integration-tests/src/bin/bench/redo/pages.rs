@@ -21,7 +21,7 @@ const SLAB: usize = 256;
 pub(super) struct Pages {
     base: Base,
     places: FxHashMap<PageKey, u32>,
-    slabs: Vec<Box<[u8]>>,
+    slabs: Vec<Slab>,
     used: u32,
 }
 
@@ -69,8 +69,7 @@ impl Pages {
     fn load(&mut self, key: &PageKey, begins: bool) -> Result<u32> {
         let place = self.used;
         if place as usize == self.slabs.len() * SLAB {
-            self.slabs
-                .push(vec![0; SLAB * PAGE_SIZE].into_boxed_slice());
+            self.slabs.push(Slab::new());
         }
         if !begins {
             self.base.read(key, page_at(&mut self.slabs, place))?;
@@ -120,25 +119,39 @@ impl Pages {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&PageKey, &Page)> {
         self.places.iter().map(|(key, place)| {
             let slab = &self.slabs[*place as usize / SLAB];
-            (key, &slab.as_chunks().0[*place as usize % SLAB])
+            (key, &slab.pages()[*place as usize % SLAB])
         })
     }
 }
 
-/// Whether a change takes pages away.
-pub(super) fn removes_pages(change: &MetaEffect<'_>) -> bool {
-    matches!(
-        change,
-        MetaEffect::RelationTruncate { .. }
-            | MetaEffect::RelationDrop { .. }
-            | MetaEffect::DatabaseCopy { .. }
-            | MetaEffect::DatabaseDrop { .. }
-    )
+fn page_at(slabs: &mut [Slab], place: u32) -> &mut Page {
+    &mut slabs[place as usize / SLAB].pages_mut()[place as usize % SLAB]
 }
 
-fn page_at(slabs: &mut [Box<[u8]>], place: u32) -> &mut Page {
-    let slab = &mut slabs[place as usize / SLAB];
-    &mut slab.as_chunks_mut().0[place as usize % SLAB]
+/// Memory of [`SLAB`] pages, zeros at first. They begin where the processor's pages do: what the kernel copies
+/// to other places takes some processors twice the time.
+struct Slab {
+    bytes: Vec<u8>,
+    first: usize,
+}
+
+/// Where a slab's pages begin.
+const ALIGNMENT: usize = 4096;
+
+impl Slab {
+    fn new() -> Slab {
+        let bytes = vec![0; SLAB * PAGE_SIZE + ALIGNMENT];
+        let first = bytes.as_ptr().align_offset(ALIGNMENT);
+        Slab { bytes, first }
+    }
+
+    fn pages(&self) -> &[Page] {
+        self.bytes[self.first..].as_chunks().0
+    }
+
+    fn pages_mut(&mut self) -> &mut [Page] {
+        self.bytes[self.first..].as_chunks_mut().0
+    }
 }
 
 impl Base {

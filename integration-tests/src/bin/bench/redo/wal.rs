@@ -33,11 +33,6 @@ impl WalFiles {
         Ok(WalFiles { start, files })
     }
 
-    /// The end of the last file.
-    pub(super) fn end(&self) -> Lsn {
-        self.start + self.files.len() as u64 * SEGMENT
-    }
-
     /// Reads from one file what stands at `lsn`; nothing behind the last.
     ///
     /// # Errors
