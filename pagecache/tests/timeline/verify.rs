@@ -54,6 +54,8 @@ fn places(findings: &[Finding]) -> Vec<(PathBuf, u64)> {
 /// A timeline whose history is partly in layer files and partly in memory.
 fn half_written() -> (Scene, PathBuf) {
     let scene = scene(3);
+    // The import's own layer ends here.
+    scene.timeline.checkpoint(LIMIT).unwrap();
     let lsns: Vec<Lsn> = scene.world.history.states.lsns().collect();
     let most = lsns[lsns.len() * 3 / 4];
     scene.send(most).unwrap();
