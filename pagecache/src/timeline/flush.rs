@@ -23,7 +23,7 @@ use crate::open::{OpenBody, OpenEntries, OpenEntry};
 
 /// How far the thread stands back behind those that take WAL in and serve pages (the system's nice value;
 /// threads that it starts have the same).
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 
 /// Pause before a failed flush is tried again.
 const RETRY: Duration = Duration::from_secs(1);

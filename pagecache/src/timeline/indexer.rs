@@ -241,7 +241,9 @@ impl<'a> Indexer<'a> {
                 !layers.frozen.is_empty() && layers.frozen_memory() + memory > config.frozen_memory;
             // Compaction is behind by more than reads should pay for.
             let is_deep = layers.runs().len() / MAX_RUNS >= config.merge_runs;
-            is_full || (is_deep && shared.is_complete() && !is_hindered(shared))
+            // What is there at a start is not kept waiting for it: no WAL is taken before it was looked at.
+            let may_wait = shared.is_complete() && shared.is_tail_settled();
+            is_full || (is_deep && may_wait && !is_hindered(shared))
         });
         shared.freeze(end);
     }

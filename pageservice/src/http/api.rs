@@ -111,16 +111,19 @@ impl Api {
                 ))
             }
             ["v1", "tenant", tenant, "timeline", timeline, verb] => {
-                let (tenant, timeline) = (name(tenant)?, name(timeline)?);
+                let named = Named {
+                    tenant: name(tenant)?,
+                    timeline: name(timeline)?,
+                };
                 match verb {
-                    "page" => self.page(request, tenant, timeline),
-                    "checkpoint" => self.checkpoint(request, tenant, timeline),
-                    "checkout" => self.checkout(request, tenant, timeline),
-                    "follow" => self.follow(request, tenant, timeline),
-                    "compact" | "do_gc" => self.maintain(request, verb, tenant, timeline),
-                    "lsn_lease" => self.lease(request, tenant, timeline),
+                    "page" => self.page(request, named),
+                    "checkpoint" => self.checkpoint(request, named),
+                    "checkout" => self.checkout(request, named),
+                    "follow" => self.follow(request, named),
+                    "compact" | "do_gc" => self.maintain(request, verb, named),
+                    "lsn_lease" => self.lease(request, named),
                     "get_lsn_by_timestamp" | "get_timestamp_of_lsn" | "history" | "verify" => {
-                        self.past(request, verb, tenant, timeline)
+                        self.past(request, verb, named)
                     }
                     _ => Err(no_route()),
                 }
@@ -132,8 +135,7 @@ impl Api {
     fn page(
         &self,
         request: &ApiRequest<'_>,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         method(request, "GET")?;
         let PageParams { tag, lsn } = PageParams::parse(request.query)?;
@@ -150,8 +152,7 @@ impl Api {
     fn checkpoint(
         &self,
         request: &ApiRequest<'_>,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         method(request, "POST")?;
         take(request.query, [])?;
@@ -163,8 +164,7 @@ impl Api {
     fn checkout(
         &self,
         request: &ApiRequest<'_>,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         method(request, "POST")?;
         let body: CheckoutRequest = json_body(request)?;
@@ -175,8 +175,7 @@ impl Api {
     fn follow(
         &self,
         request: &ApiRequest<'_>,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         let source = &self.sources.maintenance;
         if request.method == "DELETE" {
@@ -194,8 +193,7 @@ impl Api {
         &self,
         request: &ApiRequest<'_>,
         verb: &str,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         method(request, "POST")?;
         let source = &self.sources.maintenance;
@@ -211,8 +209,7 @@ impl Api {
     fn lease(
         &self,
         request: &ApiRequest<'_>,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         method(request, "POST")?;
         let body: LeaseRequest = json_body(request)?;
@@ -224,8 +221,7 @@ impl Api {
         &self,
         request: &ApiRequest<'_>,
         verb: &str,
-        tenant: &str,
-        timeline: &str,
+        Named { tenant, timeline }: Named<'_>,
     ) -> Result<Answer, Answer> {
         let source = &self.sources.history;
         let query = request.query;
@@ -259,6 +255,13 @@ impl Api {
         self.sources.status.metrics(&mut text);
         Answer::metrics(text)
     }
+}
+
+/// The timeline that a path names.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    tenant: &'a str,
+    timeline: &'a str,
 }
 
 /// A path that is only read, and takes no parameters.

@@ -40,6 +40,7 @@ fn run_with(
     let (info, server) = serve(|peer| {
         peer.welcome();
         script(peer);
+        peer.hang_up();
     });
     let mut connection = Connection::connect(&info, &no_log()).unwrap();
     let status = ReceiverStatus::new();

@@ -49,6 +49,14 @@ impl Peer {
         Peer { stream }
     }
 
+    /// Says that nothing more comes, and takes what the client still sends: closing with that unread would make it
+    /// lose what it has not read yet.
+    pub(crate) fn hang_up(&mut self) {
+        // The client may have gone already.
+        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = std::io::copy(&mut self.stream, &mut std::io::sink());
+    }
+
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
         // The client may have gone already; then the test looks at what it found.
         let _ = self.stream.write_all(bytes);

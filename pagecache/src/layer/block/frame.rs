@@ -212,25 +212,26 @@ mod tests {
         assert!(frame(Compression::Zstd, &[7; 100_000]).len() < 100);
     }
 
-    /// Compressed by hand: one literal, a match of 14, five literals. The encoder may change what it
-    /// makes of a payload, but never what is read.
-    #[test]
-    fn compression_1_is_the_lz4_block_format() {
-        let mut frame = vec![0, 0, 0, 0, 1, 1, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0];
-        frame.extend_from_slice(&[0x1A, 7, 1, 0, 0x50, 7, 7, 7, 7, 7]);
+    /// A data block of 20 equal bytes, compressed by hand. The encoder may change what it makes of a payload, but
+    /// never what is read.
+    fn must_give_20_sevens(method: u8, stored: &[u8; 10]) {
+        let mut frame = vec![0, 0, 0, 0, 1, method, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0];
+        frame.extend_from_slice(stored);
         let checksum = crc32c::crc32c(&frame[4..]);
         frame[..4].copy_from_slice(&checksum.to_le_bytes());
         assert_eq!(*open_frame(&frame, BlockType::Data).unwrap(), [7; 20]);
     }
 
-    /// By hand: magic, a frame of one segment with its size in one byte, one last block of 20 equal bytes.
+    /// One literal, a match of 14, five literals.
+    #[test]
+    fn compression_1_is_the_lz4_block_format() {
+        must_give_20_sevens(1, &[0x1A, 7, 1, 0, 0x50, 7, 7, 7, 7, 7]);
+    }
+
+    /// Magic, a frame of one segment with its size in one byte, one last block of 20 equal bytes.
     #[test]
     fn compression_2_is_zstandards_frame() {
-        let mut frame = vec![0, 0, 0, 0, 1, 2, 0, 0, 10, 0, 0, 0, 20, 0, 0, 0];
-        frame.extend_from_slice(&[0x28, 0xB5, 0x2F, 0xFD, 0x20, 20, 0xA3, 0, 0, 7]);
-        let checksum = crc32c::crc32c(&frame[4..]);
-        frame[..4].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(*open_frame(&frame, BlockType::Data).unwrap(), [7; 20]);
+        must_give_20_sevens(2, &[0x28, 0xB5, 0x2F, 0xFD, 0x20, 20, 0xA3, 0, 0, 7]);
     }
 
     #[test]

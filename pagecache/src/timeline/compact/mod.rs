@@ -28,7 +28,7 @@ use crate::layer::RunId;
 use policy::{Policy, RunSize};
 
 /// How far the thread stands back (the system's nice value): behind the one that writes layers.
-const NICE: i32 = 15;
+const NICE: i32 = 10;
 
 /// Pause before a compaction that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
