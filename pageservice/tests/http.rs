@@ -635,7 +635,7 @@ fn the_description_is_true() {
     let setup = setup();
     let openapi = setup.get("/v1/openapi.json").json();
     let paths = openapi["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 16);
+    assert_eq!(paths.len(), 17);
     for (path, methods) in paths {
         let path = path
             .replace("{tenant}", TENANT)
