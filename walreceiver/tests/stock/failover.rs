@@ -91,12 +91,12 @@ fn another_history_of_the_same_timeline_number_forks_where_the_first_left() {
     {
         let mut state = memory.lock();
         state.timeline = 2;
-        state.history = Some(b"1\t0/1234568\tno recovery target specified\n".to_vec());
+        state.history = Some(b"1\t0/100028\tno recovery target specified\n".to_vec());
     }
     let running = Running::start(options(&standby, ""), &memory);
     match running.end().unwrap_err() {
         FollowError::Forked { timeline, fork, .. } => {
-            assert_eq!((timeline, fork), (1, Lsn::new(0x123_4568)));
+            assert_eq!((timeline, fork), (1, Lsn::new(0x10_0028)));
         }
         other => panic!("{other}"),
     }
