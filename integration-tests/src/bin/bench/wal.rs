@@ -105,6 +105,8 @@ pub(crate) fn fill(cluster: &Cluster, megabytes: u64) -> Result<Filled> {
 pub(crate) fn write(cluster: &Cluster, sort: Sort, bytes: u64) -> Result<Lsn> {
     let mut client = cluster.client("postgres")?;
     let start = cluster.insert_lsn()?;
+    // Nothing is analysed: without this each round would read the whole table, which grows.
+    client.batch_execute("SET enable_seqscan = off")?;
     if sort == Sort::Images {
         client.batch_execute("ALTER SYSTEM SET full_page_writes = on")?;
         client.batch_execute("SELECT pg_reload_conf()")?;
