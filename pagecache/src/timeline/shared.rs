@@ -217,6 +217,14 @@ impl Shared {
         self.history_held.get()
     }
 
+    /// Up to where a merge that begins now gives up versions: nowhere, while history is held.
+    pub(crate) fn cutoff_of_merges(&self, manifest: &Manifest) -> Lsn {
+        match self.history_held() {
+            Some(_) => Lsn::INVALID,
+            None => manifest.gc_cutoff,
+        }
+    }
+
     /// From now on no version is given up.
     pub(crate) fn hold_history(&self, reason: Arc<StoreError>) {
         self.history_held.get_or_init(|| reason);

@@ -336,6 +336,42 @@ fn compaction_leaves_a_damaged_layer_alone_and_merges_around_it() {
 }
 
 #[test]
+fn a_compaction_that_was_begun_and_finds_damage_is_given_up_and_merges_around_it() {
+    let (scene, ends) = in_layers(37, CONFIG);
+    let layers = layer_files(&scene.disk);
+    let path = &layers[layers.len() - ends.len()];
+    let mut begun = 0;
+    for change in 1.. {
+        // It is cut off somewhere between its beginning and its end.
+        let disk = scene.disk.kill();
+        let store = open(&disk, CONFIG).unwrap();
+        let timeline = store.timeline(None, "main").unwrap();
+        timeline.wait_examined(LIMIT).unwrap();
+        disk.stop_at(disk.changes() + change);
+        let result = timeline.compact(true);
+        store.close();
+        drop((timeline, store));
+        let disk = disk.kill();
+        if result.is_ok() || !disk.exists(path).unwrap() {
+            break;
+        }
+        harm(&disk, path, Harm::Footer);
+        let store = open(&disk, CONFIG).unwrap();
+        let timeline = store.timeline(None, "main").unwrap();
+        timeline.wait_examined(LIMIT).unwrap();
+        let report = timeline.compact(true).unwrap();
+        if report.damaged > 0 {
+            begun += 1;
+            assert!(report.merges > 0 && report.runs.1 == 3, "{report:?}");
+        }
+        for lsn in [scene.world.import.1].iter().chain(&ends) {
+            judge(&scene.world, &timeline, *lsn, path);
+        }
+    }
+    assert!(begun > 5, "{begun}");
+}
+
+#[test]
 fn garbage_is_not_collected_where_damage_hides_what_has_to_stay() {
     let (scene, ends) = in_layers(35, CONFIG);
     let layers = layer_files(&scene.disk);

@@ -34,10 +34,7 @@ pub(super) fn begin(shared: &Shared, mut from: Vec<RunId>) -> Result<(), StoreEr
     shared.change_manifest(|manifest| {
         let into = RunId::new(manifest.next_layer.get());
         manifest.next_layer = LayerId::new(manifest.next_layer.get() + 1);
-        let cutoff = match shared.history_held() {
-            Some(_) => Lsn::INVALID,
-            None => manifest.gc_cutoff,
-        };
+        let cutoff = shared.cutoff_of_merges(manifest);
         // Asked for behind the cutoff: what comes to be held below it was held, or is refused.
         let points = shared.retained_points();
         let below = |point: &Lsn| *point < cutoff;
@@ -62,9 +59,9 @@ pub(super) fn is_stuck(shared: &Shared, rewrite: &Rewrite) -> bool {
         || (gives_up && shared.history_held().is_some())
 }
 
-/// After damage stopped it. If nothing of it counts yet it is as if it had not been begun; else it stays as far as
-/// it is, for readers know how to read that.
-pub(super) fn give_up(
+/// After damage stopped it: holds what is to be kept, if the damage is not in what is merged but where that is
+/// looked up. It is stuck then.
+pub(super) fn account_for(
     shared: &Shared,
     rewrite: &Rewrite,
     damage: StoreError,
@@ -73,20 +70,26 @@ pub(super) fn give_up(
         if shared.history_held().is_some() {
             return Err(damage);
         }
-        // It is not in what is merged: what is to be kept cannot be looked up.
         shared.hold_history(Arc::new(damage));
     }
-    if rewrite.done == Key::all().start {
-        shared.change_manifest(|manifest| manifest.rewrite = None)?;
-        shared.change_layers(|set| {
-            let files: Vec<_> = set
-                .files()
-                .map(|(run, layer)| (run, Arc::clone(layer)))
-                .collect();
-            set.set_files(files, None);
-        });
-    }
     Ok(())
+}
+
+/// Gives up what is stuck, as if it had not been begun. Returns false if some of it counts already: then it stays as
+/// far as it is, for readers know how to read that.
+pub(super) fn give_up(shared: &Shared, rewrite: &Rewrite) -> Result<bool, StoreError> {
+    if rewrite.done != Key::all().start {
+        return Ok(false);
+    }
+    shared.change_manifest(|manifest| manifest.rewrite = None)?;
+    shared.change_layers(|set| {
+        let files: Vec<_> = set
+            .files()
+            .map(|(run, layer)| (run, Arc::clone(layer)))
+            .collect();
+        set.set_files(files, None);
+    });
+    Ok(true)
 }
 
 /// Goes on with what was begun. Returns whether it came to its end: if the timeline stops, it does not.

@@ -19,7 +19,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use slog::{debug, info, warn};
-use walrecord::Lsn;
 
 use super::Timeline;
 use super::shared::Shared;
@@ -130,15 +129,18 @@ fn compact(
             continue;
         };
         if job::is_stuck(shared, &rewrite) {
+            if job::give_up(shared, &rewrite)? {
+                fully = wants_all;
+                continue;
+            }
             warn!(shared.log, "a compaction stays as it is: damage is in its way"; "into" => %rewrite.into);
             return Ok(merges);
         }
         let done = match job::go_on(shared, &rewrite) {
             Err(error) if error.is_damage() => {
                 warn!(shared.log, "compaction leaves what is damaged"; "error" => %error);
-                job::give_up(shared, &rewrite, error)?;
-                // There is more to leave out now.
-                fully = wants_all;
+                // It is stuck now.
+                job::account_for(shared, &rewrite, error)?;
                 continue;
             }
             done => done?,
@@ -165,15 +167,11 @@ fn choose(shared: &Shared) -> Option<Vec<RunId>> {
     let layers = shared.layers();
     let (has_base, policy) = {
         let manifest = shared.manifest();
-        let cutoff = match shared.history_held() {
-            Some(_) => Lsn::INVALID,
-            None => manifest.gc_cutoff,
-        };
         let policy = Policy {
             merge_runs: shared.config.merge_runs.max(2),
             small: shared.config.compacted_layer / SMALL_PART,
             has_base: false,
-            cutoff,
+            cutoff: shared.cutoff_of_merges(&manifest),
             last: manifest.disk_consistent_lsn,
         };
         (manifest.ancestor.is_none(), policy)

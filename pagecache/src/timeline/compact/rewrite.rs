@@ -196,6 +196,8 @@ impl<'a> Rewriter<'a> {
     /// it rests on is damaged.
     fn make_image(&mut self, page: PageKey, lsn: Lsn) -> Result<bool, StoreError> {
         if self.chain.is_stuck() {
+            // Nothing is made of the others: not to hold them bounds the memory.
+            self.chain.keep_newest();
             return Ok(false);
         }
         let past = self.past(page, lsn)?;
