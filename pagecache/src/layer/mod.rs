@@ -18,6 +18,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod whole_block;
 mod writer;
 
 pub use entry::{EntryKind, EntryRef};
@@ -26,4 +27,5 @@ pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary, R
 pub use reader::Layer;
 pub use scan::Scan;
 pub(crate) use verify::LayerFinding;
+pub use whole_block::{BlockVersion, WholeBlock};
 pub use writer::LayerWriter;

@@ -32,10 +32,17 @@ pub(super) struct BlockThread {
     thread: Option<JoinHandle<Written>>,
 }
 
-/// A data block that is not compressed yet.
+/// A data block.
 struct Block {
     first: Position,
-    payload: Vec<u8>,
+    content: Content,
+}
+
+enum Content {
+    /// Not compressed yet.
+    Payload(Vec<u8>),
+    /// As it goes into the file.
+    Frame(Vec<u8>),
 }
 
 impl BlockThread {
@@ -60,7 +67,16 @@ impl BlockThread {
 
     /// Hands over the next block.
     pub(super) fn push(&mut self, first: Position, payload: Vec<u8>) -> io::Result<()> {
-        let block = Block { first, payload };
+        self.send(first, Content::Payload(payload))
+    }
+
+    /// The same, of one that has its header and is compressed.
+    pub(super) fn push_frame(&mut self, first: Position, frame: Vec<u8>) -> io::Result<()> {
+        self.send(first, Content::Frame(frame))
+    }
+
+    fn send(&mut self, first: Position, content: Content) -> io::Result<()> {
+        let block = Block { first, content };
         let taken = self
             .queue
             .as_ref()
@@ -101,10 +117,17 @@ fn write_blocks(
     used: &Sender<Vec<u8>>,
 ) -> Written {
     let mut index = Vec::new();
-    for Block { first, payload } in blocks {
-        index.push(out.write_block(first, BlockType::Data, compression, &payload)?);
+    for Block { first, content } in blocks {
+        let entry = match &content {
+            Content::Payload(payload) => {
+                out.write_block(first, BlockType::Data, compression, payload)
+            }
+            Content::Frame(frame) => out.write_frame(first, frame),
+        }?;
+        index.push(entry);
+        let (Content::Payload(memory) | Content::Frame(memory)) = content;
         // Nobody waits for it at the end.
-        let _ = used.send(payload);
+        let _ = used.send(memory);
     }
     Ok((out, index))
 }
@@ -140,9 +163,21 @@ impl Output {
         compression: Compression,
         payload: &[u8],
     ) -> io::Result<IndexEntry> {
-        let offset = self.offset();
         let start = self.pending.len();
         write_frame(&mut self.pending, block_type, compression, payload);
+        self.end_block(first, start)
+    }
+
+    /// Writes a block that has its header already.
+    fn write_frame(&mut self, first: Position, frame: &[u8]) -> io::Result<IndexEntry> {
+        let start = self.pending.len();
+        self.pending.extend_from_slice(frame);
+        self.end_block(first, start)
+    }
+
+    /// Gives where the block is that begins at `start` of what is pending.
+    fn end_block(&mut self, first: Position, start: usize) -> io::Result<IndexEntry> {
+        let offset = self.written + start as u64;
         let len = u32::try_from(self.pending.len() - start).expect("a payload is bounded");
         if self.pending.len() >= WRITE_SIZE {
             self.flush()?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use walrecord::Lsn;
 
-use super::block::{BlockType, DataBlock, FRAME_HEADER, PageBuffer, open_frame};
+use super::block::{BlockType, DataBlock, FRAME_HEADER, PageBuffer, check_frame, open_frame};
 use super::filter::Filter;
 use super::footer::{FOOTER_SIZE, Footer, HEADER_SIZE};
 use super::format::{Position, bytes_at};
@@ -258,6 +258,13 @@ impl Layer {
         self.block(entry, BlockType::Data, caching, |payload| {
             Ok(DataBlock::check(payload)?.first())
         })
+    }
+
+    /// A block with its header, as it is in the file, its checksum found right.
+    pub(super) fn frame(&self, entry: &IndexEntry) -> Result<Vec<u8>, LayerError> {
+        let frame = self.file.read(entry.offset, entry.len as usize)?;
+        check_frame(&frame).map_err(|damage| self.file.damaged(entry.offset, damage))?;
+        Ok(frame)
     }
 
     /// The payload of a block. What is in the cache has passed `check`: index blocks and data

@@ -7,7 +7,8 @@ use walrecord::Lsn;
 
 use super::block::{DataBlock, PageBuffer, Row};
 use super::reader::{Caching, Place};
-use super::{EntryRef, Layer, LayerError};
+use super::whole_block::WholeBlock;
+use super::{Compression, EntryRef, Layer, LayerError};
 use crate::key::Key;
 
 /// The versions of a range of keys in ascending order. Uses blocks that are in the cache, but puts
@@ -25,19 +26,20 @@ pub struct Scan<'a> {
 enum State {
     Start,
     /// Boxed to keep the states of one size.
-    In(Box<Cursor>),
+    At(Box<Cursor>),
     Done,
 }
 
-/// A place in a data block.
+/// A version in a data block.
 #[derive(Debug)]
 struct Cursor {
     place: Place,
     /// Of the data block, checked.
     payload: Arc<[u8]>,
     /// The number of the key in the block.
-    key: usize,
-    /// Versions of the key that are still to come.
+    index: usize,
+    key: Key,
+    /// The version and those of the key that are still to come. Empty before the first.
     rows: Range<Row>,
 }
 
@@ -64,22 +66,89 @@ impl Scan<'_> {
         reason = "the entry is lent from the scan, which Iterator cannot express"
     )]
     pub fn next(&mut self) -> Result<Option<EntryRef<'_>>, LayerError> {
+        self.step()?;
+        Ok(self.entry())
+    }
+
+    /// Goes to the next version, and gives its key and LSN; none behind the last.
+    ///
+    /// # Errors
+    /// As [`Scan::next`].
+    pub fn step(&mut self) -> Result<Option<(Key, Lsn)>, LayerError> {
         // Whatever ends the scan early leaves it ended.
         let state = std::mem::replace(&mut self.state, State::Done);
-        let cursor = match state {
-            State::Start => self.start()?,
-            State::In(cursor) => Some(cursor),
-            State::Done => None,
+        let mut cursor = match state {
+            State::Start => match self.start()? {
+                Some(cursor) => cursor,
+                None => return Ok(None),
+            },
+            State::At(mut cursor) => {
+                cursor.rows.next();
+                cursor
+            }
+            State::Done => return Ok(None),
         };
-        let Some((cursor, key, row)) = self.advance(cursor)? else {
+        if !self.settle(&mut cursor)? {
+            return Ok(None);
+        }
+        let position = (cursor.key, cursor.block().lsn(cursor.rows.start));
+        self.state = State::At(cursor);
+        Ok(Some(position))
+    }
+
+    /// The version at which it stands, lent until the next call; none before the first and behind the last.
+    pub fn entry(&mut self) -> Option<EntryRef<'_>> {
+        let State::At(cursor) = &self.state else {
+            return None;
+        };
+        let (block, row) = (cursor.block(), cursor.rows.start);
+        Some(block.entry(cursor.key, row, &mut self.buffer))
+    }
+
+    /// The data block that begins where the scan stands, if the whole of it is wanted and comes before `before`,
+    /// if the layer has all versions of its keys in it, if it is of a size worth keeping, and not compressed
+    /// otherwise than by `compression`.
+    ///
+    /// # Errors
+    /// If a block cannot be read or is damaged.
+    pub fn whole_block(
+        &self,
+        before: Option<&Key>,
+        compression: Compression,
+    ) -> Result<Option<WholeBlock>, LayerError> {
+        let State::At(cursor) = &self.state else {
             return Ok(None);
         };
-        self.state = State::In(cursor);
-        let State::In(cursor) = &self.state else {
-            unreachable!("just set");
-        };
-        let block = DataBlock::trusted(&cursor.payload);
-        Ok(Some(block.entry(key, row, &mut self.buffer)))
+        let footer = &self.layer.footer;
+        let block = cursor.block();
+        let last = block.last().key;
+        let is_whole = cursor.index == 0
+            && cursor.rows.start == 0
+            && !block.continued()
+            && last < self.range.end
+            && footer.max_lsn <= self.upto;
+        let is_apart = before.is_none_or(|before| last < *before);
+        let is_large = cursor.payload.len() >= footer.block_size as usize / 2;
+        let is_old = footer.version < compression.format_version();
+        if !is_whole || !is_apart || !is_large || is_old {
+            return Ok(None);
+        }
+        let next = self.layer.after(cursor.place.clone(), Caching::Pass)?;
+        if next.is_some_and(|next| next.entry().first.key == last) {
+            return Ok(None);
+        }
+        let frame = self.layer.frame(&cursor.place.entry())?;
+        let block = WholeBlock::new(frame, Arc::clone(&cursor.payload));
+        let same = [Compression::None, compression].contains(&block.compression());
+        Ok(same.then_some(block))
+    }
+
+    /// Leaves out the rest of the block in which it stands: the next version is the first of the next one.
+    pub fn leave_block(&mut self) {
+        if let State::At(cursor) = &mut self.state {
+            cursor.index = cursor.block().key_count();
+            cursor.rows = 0..0;
+        }
     }
 
     fn start(&self) -> Result<Option<Box<Cursor>>, LayerError> {
@@ -93,40 +162,26 @@ impl Scan<'_> {
             None => self.layer.first_place(Caching::Pass)?,
         };
         let mut cursor = Cursor::load(self.layer, place)?;
-        let block = DataBlock::trusted(&cursor.payload);
-        let (key, _) = block.search(first);
-        cursor.set_key(key, self.upto);
+        let (index, _) = cursor.block().search(first);
+        cursor.set_key(index, self.upto);
         Ok(Some(Box::new(cursor)))
     }
 
-    /// Goes to the next version that is wanted.
-    fn advance(
-        &self,
-        cursor: Option<Box<Cursor>>,
-    ) -> Result<Option<(Box<Cursor>, Key, Row)>, LayerError> {
-        let Some(mut cursor) = cursor else {
-            return Ok(None);
-        };
-        loop {
-            let block = DataBlock::trusted(&cursor.payload);
-            if cursor.key == block.key_count() {
-                match self.layer.after(cursor.place, Caching::Pass)? {
-                    Some(place) => *cursor = Cursor::load(self.layer, place)?,
-                    None => return Ok(None),
-                }
-                cursor.set_key(0, self.upto);
+    /// Goes on to where there is a version, if there is none where the cursor stands. Returns false behind the last.
+    fn settle(&self, cursor: &mut Cursor) -> Result<bool, LayerError> {
+        while cursor.rows.is_empty() {
+            let next = cursor.index + 1;
+            if next < cursor.block().key_count() {
+                cursor.set_key(next, self.upto);
                 continue;
             }
-            let key = block.key(cursor.key);
-            if key >= self.range.end {
-                return Ok(None);
+            match self.layer.after(cursor.place.clone(), Caching::Pass)? {
+                Some(place) => *cursor = Cursor::load(self.layer, place)?,
+                None => return Ok(false),
             }
-            if let Some(row) = cursor.rows.next() {
-                return Ok(Some((cursor, key, row)));
-            }
-            let next = cursor.key + 1;
-            cursor.set_key(next, self.upto);
+            cursor.set_key(0, self.upto);
         }
+        Ok(cursor.key < self.range.end)
     }
 }
 
@@ -136,19 +191,25 @@ impl Cursor {
         Ok(Cursor {
             place,
             payload,
-            key: 0,
+            index: 0,
+            key: Key::all().start,
             rows: 0..0,
         })
     }
 
+    fn block(&self) -> DataBlock<'_> {
+        DataBlock::trusted(&self.payload)
+    }
+
     /// Goes to the key of that number, or behind the last key of the block.
-    fn set_key(&mut self, key: usize, upto: Lsn) {
+    fn set_key(&mut self, index: usize, upto: Lsn) {
         let block = DataBlock::trusted(&self.payload);
-        self.rows = if key < block.key_count() {
-            block.rows_upto(key, upto)
+        self.index = index;
+        if index < block.key_count() {
+            self.rows = block.rows_upto(index, upto);
+            self.key = block.key(index);
         } else {
-            0..0
-        };
-        self.key = key;
+            self.rows = 0..0;
+        }
     }
 }

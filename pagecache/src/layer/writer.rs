@@ -11,6 +11,7 @@ use super::footer::{Footer, HEADER_SIZE, encode_header};
 use super::format::{MAX_BLOCK_SIZE, MAX_VALUE, Position};
 use super::index::{self, IndexEntry};
 use super::output::{BlockThread, Output};
+use super::whole_block::WholeBlock;
 use super::{Compression, EntryKind, LayerKind, LayerOptions, LayerSummary};
 use crate::key::Key;
 use crate::storage::StorageFile;
@@ -97,6 +98,47 @@ impl LayerWriter {
         Ok(())
     }
 
+    /// Appends a block of another layer as it is: all versions of its keys.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::add`].
+    ///
+    /// # Panics
+    /// If its keys are not above all before; if the layer is one of images, or of a format that does not have the
+    /// block's compression.
+    pub fn add_block(&mut self, block: WholeBlock) -> io::Result<()> {
+        let data = block.data();
+        let first = data.first();
+        assert!(
+            self.last.is_none_or(|last| last.key < first.key),
+            "a block that begins with {} is added behind {:?}",
+            first.key,
+            self.last
+        );
+        assert!(
+            self.options.kind == LayerKind::Delta
+                && block.compression().format_version()
+                    <= self.options.compression.format_version(),
+            "a block for another layer than {:?}",
+            self.options
+        );
+        if self.block.first().is_some() {
+            self.close_block(false)?;
+        }
+        for index in 0..data.key_count() {
+            self.hashes.push(data.key(index).stable_hash());
+        }
+        for row in 0..data.row_count() {
+            self.min_lsn = self.min_lsn.min(data.lsn(row));
+            self.max_lsn = self.max_lsn.max(data.lsn(row));
+        }
+        self.keys += data.key_count() as u64;
+        self.entries += data.row_count() as u64;
+        self.first.get_or_insert(first);
+        self.last = Some(data.last());
+        self.blocks.push_frame(first, block.into_frame())
+    }
+
     fn check(&self, position: Position, kind: EntryKind, value: &[u8]) {
         let Position { key, lsn } = position;
         if let Some(last) = self.last {
@@ -132,7 +174,9 @@ impl LayerWriter {
         let (Some(first), Some(last)) = (self.first, self.last) else {
             panic!("a layer with nothing in it");
         };
-        self.close_block(false)?;
+        if self.block.first().is_some() {
+            self.close_block(false)?;
+        }
         let (mut out, index) = self.blocks.finish()?;
         let index_offset = out.offset();
         let top = write_index(&mut out, &index, &self.options)?;

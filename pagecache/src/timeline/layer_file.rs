@@ -12,7 +12,7 @@ use super::stored_layer::StoredLayer;
 use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, LayerId, LayerOptions, LayerWriter};
+use crate::layer::{EntryKind, LayerId, LayerOptions, LayerWriter, WholeBlock};
 use crate::manifest::LayerRecord;
 use crate::storage::{Storage, remove_if_there};
 
@@ -75,6 +75,12 @@ impl LayerFile {
     ) -> Result<(), StoreError> {
         self.writer
             .add(key, lsn, kind, value)
+            .map_err(StoreError::io("writing", &self.file.path))
+    }
+
+    pub(crate) fn add_block(&mut self, block: WholeBlock) -> Result<(), StoreError> {
+        self.writer
+            .add_block(block)
             .map_err(StoreError::io("writing", &self.file.path))
     }
 

@@ -12,7 +12,8 @@ use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{
-    Damage, EntryRef, Layer, LayerError, LayerFinding, LayerId, LayerSummary, RunId, Scan,
+    Compression, Damage, EntryRef, Layer, LayerError, LayerFinding, LayerId, LayerSummary, RunId,
+    Scan, WholeBlock,
 };
 use crate::manifest::LayerRecord;
 use crate::storage::{Access, Storage};
@@ -232,11 +233,42 @@ pub(crate) struct StoredScan<'a> {
 impl StoredScan<'_> {
     /// As [`Scan::next`].
     pub(crate) fn next(&mut self) -> Result<Option<EntryRef<'_>>, StoreError> {
+        self.step()?;
+        Ok(self.entry())
+    }
+
+    /// As [`Scan::step`].
+    pub(crate) fn step(&mut self) -> Result<Option<(Key, Lsn)>, StoreError> {
         let layer = self.layer;
         let scan = match &mut self.scan {
             Some(scan) => scan,
             none => none.insert(layer.opened()?.scan(self.range.clone(), self.upto)),
         };
-        scan.next().map_err(|error| layer.failed(error))
+        scan.step().map_err(|error| layer.failed(error))
+    }
+
+    /// As [`Scan::entry`].
+    pub(crate) fn entry(&mut self) -> Option<EntryRef<'_>> {
+        self.scan.as_mut()?.entry()
+    }
+
+    /// As [`Scan::whole_block`].
+    pub(crate) fn whole_block(
+        &self,
+        before: Option<&Key>,
+        compression: Compression,
+    ) -> Result<Option<WholeBlock>, StoreError> {
+        let Some(scan) = &self.scan else {
+            return Ok(None);
+        };
+        let block = scan.whole_block(before, compression);
+        block.map_err(|error| self.layer.failed(error))
+    }
+
+    /// As [`Scan::leave_block`].
+    pub(crate) fn leave_block(&mut self) {
+        if let Some(scan) = &mut self.scan {
+            scan.leave_block();
+        }
     }
 }

@@ -216,7 +216,7 @@ impl<'a> DataBlock<'a> {
         'a: 'b,
     {
         let tag = self.rows[row * ROW + ROW_TAG];
-        let kind = EntryKind::from_u8(tag & 0xF).expect("checked when the block was read");
+        let kind = self.kind(row);
         let stored = &self.values[self.value_start(row)..self.value_end(row)];
         let value = match kind {
             EntryKind::Image => {
@@ -231,6 +231,17 @@ impl<'a> DataBlock<'a> {
             kind,
             value,
         }
+    }
+
+    /// What the version of that number is.
+    pub(in crate::layer) fn kind(&self, row: Row) -> EntryKind {
+        let tag = self.rows[row * ROW + ROW_TAG];
+        EntryKind::from_u8(tag & 0xF).expect("checked when the block was read")
+    }
+
+    /// Bytes of its value as it is stored.
+    pub(in crate::layer) fn stored_len(&self, row: Row) -> usize {
+        self.value_end(row) - self.value_start(row)
     }
 
     /// The LSN of the version of that number.

@@ -119,17 +119,34 @@ fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("a payload is bounded")
 }
 
-/// Checks a block, whose bytes are exactly `frame`, and gives its payload.
-pub(in crate::layer) fn open_frame(
-    frame: &[u8],
-    block_type: BlockType,
-) -> Result<Arc<[u8]>, Damage> {
+/// How a block, which [`check_frame`] found right, is compressed.
+pub(in crate::layer) fn compression_of(frame: &[u8]) -> Compression {
+    match frame[5] {
+        LZ4 => Compression::Lz4,
+        ZSTD => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
+/// Checks the checksum of a block, whose bytes are exactly `frame`.
+pub(in crate::layer) fn check_frame(frame: &[u8]) -> Result<(), Damage> {
     let mut r = Reader::new(frame);
     let expected = r.u32("block checksum")?;
     let found = crc32c::crc32c(r.peek());
     if found != expected {
         return Err(Damage::Checksum { expected, found });
     }
+    Ok(())
+}
+
+/// Checks a block, whose bytes are exactly `frame`, and gives its payload.
+pub(in crate::layer) fn open_frame(
+    frame: &[u8],
+    block_type: BlockType,
+) -> Result<Arc<[u8]>, Damage> {
+    check_frame(frame)?;
+    let mut r = Reader::new(frame);
+    r.u32("block checksum")?;
     let found = r.u8("block type")?;
     Damage::unless_equal("block type", block_type as u64, found.into())?;
     let method = r.u8("block compression")?;

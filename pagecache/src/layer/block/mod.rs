@@ -11,5 +11,7 @@ mod page_image;
 
 pub(super) use builder::DataBuilder;
 pub(super) use data::{DataBlock, Row};
-pub(super) use frame::{BlockType, FRAME_HEADER, open_frame, write_frame};
+pub(super) use frame::{
+    BlockType, FRAME_HEADER, check_frame, compression_of, open_frame, write_frame,
+};
 pub(super) use page_image::PageBuffer;

@@ -8,7 +8,7 @@ use slog::warn;
 use walrecord::Lsn;
 
 use super::merge::Merge;
-use super::output::Outputs;
+use super::output::{OPTIONS, Outputs};
 use super::retention::Retention;
 use super::rewrite::Rewriter;
 use crate::error::StoreError;
@@ -121,6 +121,13 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
         if out.is_due(&key) {
             publish(shared, rewrite, out.finish_file()?, Some(key))?;
             rewriter.layers = shared.layers();
+        }
+        if let Some(block) = merge.whole_block(OPTIONS.compression)?
+            && rewriter.keeps(&block)?
+        {
+            out.add_block(block)?;
+            merge.leave_block()?;
+            continue;
         }
         rewriter.key(&key, &mut merge, &mut out)?;
     }

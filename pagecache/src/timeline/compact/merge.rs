@@ -2,13 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::sync::Arc;
 
 use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::EntryKind;
+use crate::layer::{Compression, EntryKind, WholeBlock};
 use crate::timeline::stored_layer::{StoredLayer, StoredScan};
 
 /// Reads layers side by side, each from where it is needed on. Memory is a block of each layer that is being
@@ -16,19 +17,17 @@ use crate::timeline::stored_layer::{StoredLayer, StoredScan};
 pub(super) struct Merge<'a> {
     /// Layers that begin above what was read, the first to come last.
     waiting: Vec<&'a Arc<StoredLayer>>,
-    sources: Vec<Source<'a>>,
-    /// The next version of each source.
-    next: BinaryHeap<Reverse<(Key, Lsn, usize)>>,
+    sources: Vec<StoredScan<'a>>,
+    /// The next version of all.
+    least: Option<Next>,
+    /// The next version of each other source.
+    others: BinaryHeap<Reverse<Next>>,
     from: Key,
     last: Option<(Key, Lsn)>,
 }
 
-/// A layer that is being read, and the version at which it stands.
-struct Source<'a> {
-    scan: StoredScan<'a>,
-    kind: EntryKind,
-    value: Vec<u8>,
-}
+/// The next version of a source, and its number.
+type Next = (Key, Lsn, usize);
 
 /// A version, lent until the next is asked for.
 #[derive(Clone, Copy)]
@@ -48,7 +47,8 @@ impl<'a> Merge<'a> {
         Merge {
             waiting,
             sources: Vec::new(),
-            next: BinaryHeap::new(),
+            least: None,
+            others: BinaryHeap::new(),
             from,
             last: None,
         }
@@ -57,14 +57,14 @@ impl<'a> Merge<'a> {
     /// The key of the next version, or none behind the last.
     pub(super) fn peek(&mut self) -> Result<Option<Key>, StoreError> {
         self.open_due()?;
-        Ok(self.next.peek().map(|Reverse((key, ..))| *key))
+        Ok(self.least.map(|(key, ..)| key))
     }
 
     /// Whether the next version is of `key`, at or below `upto`.
     pub(super) fn has(&mut self, key: &Key, upto: Lsn) -> Result<bool, StoreError> {
         self.open_due()?;
-        let next = self.next.peek();
-        Ok(next.is_some_and(|Reverse((next, lsn, _))| next == key && *lsn <= upto))
+        let next = self.least;
+        Ok(next.is_some_and(|(next, lsn, _)| next == *key && lsn <= upto))
     }
 
     /// Gives the next version to `f` if it is of `key`, at or below `upto`. None if it is not.
@@ -77,7 +77,7 @@ impl<'a> Merge<'a> {
         if !self.has(key, upto)? {
             return Ok(None);
         }
-        let Some(Reverse((key, lsn, index))) = self.next.pop() else {
+        let Some((key, lsn, index)) = self.least else {
             return Ok(None);
         };
         if self.last.replace((key, lsn)) == Some((key, lsn)) {
@@ -86,50 +86,84 @@ impl<'a> Merge<'a> {
                 lsn,
             });
         }
-        let source = &self.sources[index];
-        let given = f(Version {
-            lsn,
-            kind: source.kind,
-            value: &source.value,
+        let given = self.sources[index].entry().map(|entry| {
+            f(Version {
+                lsn,
+                kind: entry.kind,
+                value: entry.value,
+            })
         });
         self.advance(index)?;
-        Ok(Some(given))
+        Ok(given)
+    }
+
+    /// The block that comes next, if nothing of the other layers comes in between or is of the same keys.
+    pub(super) fn whole_block(
+        &mut self,
+        compression: Compression,
+    ) -> Result<Option<WholeBlock>, StoreError> {
+        self.open_due()?;
+        let Some((.., index)) = self.least else {
+            return Ok(None);
+        };
+        let others = self.others.peek().map(|Reverse((key, ..))| *key);
+        let waiting = self.waiting.last().map(|layer| layer.summary().first_key);
+        let before = others.into_iter().chain(waiting).min();
+        self.sources[index].whole_block(before.as_ref(), compression)
+    }
+
+    /// Goes on behind the block that comes next.
+    pub(super) fn leave_block(&mut self) -> Result<(), StoreError> {
+        if let Some((.., index)) = self.least {
+            self.sources[index].leave_block();
+            self.advance(index)?;
+        }
+        Ok(())
     }
 
     /// Begins to read the layers that may hold the next version.
     fn open_due(&mut self) -> Result<(), StoreError> {
         while let Some(layer) = self.waiting.last() {
-            let due = match self.next.peek() {
-                Some(Reverse((key, ..))) => layer.summary().first_key <= *key,
-                None => true,
-            };
+            let due = self
+                .least
+                .is_none_or(|(key, ..)| layer.summary().first_key <= key);
             if !due {
                 break;
             }
             let scan = layer.scan(self.from..Key::all().end, Lsn::MAX);
             self.waiting.pop();
-            self.sources.push(Source {
-                scan,
-                kind: EntryKind::Value,
-                value: Vec::new(),
-            });
-            self.advance(self.sources.len() - 1)?;
+            self.sources.push(scan);
+            let index = self.sources.len() - 1;
+            let Some((key, lsn)) = self.sources[index].step()? else {
+                continue;
+            };
+            let next = (key, lsn, index);
+            if self.least.is_none_or(|least| next < least) {
+                let other = self.least.replace(next);
+                self.others.extend(other.map(Reverse));
+            } else {
+                self.others.push(Reverse(next));
+            }
         }
         Ok(())
     }
 
-    /// Takes a source to its next version. One that has no more keeps its place, and only a few bytes.
+    /// Takes the source that had the least to its next version. Mostly that is the least again: versions of one
+    /// key lie in one source up to the last.
     fn advance(&mut self, index: usize) -> Result<(), StoreError> {
-        let source = &mut self.sources[index];
-        match source.scan.next()? {
-            Some(entry) => {
-                source.kind = entry.kind;
-                source.value.clear();
-                source.value.extend_from_slice(entry.value);
-                self.next.push(Reverse((entry.key, entry.lsn, index)));
+        let next = self.sources[index].step()?;
+        self.least = match (next, self.others.peek_mut()) {
+            (None, None) => None,
+            (None, Some(other)) => Some(PeekMut::pop(other).0),
+            (Some((key, lsn)), None) => Some((key, lsn, index)),
+            (Some((key, lsn)), Some(mut other)) => {
+                let mut next = (key, lsn, index);
+                if other.0 < next {
+                    std::mem::swap(&mut other.0, &mut next);
+                }
+                Some(next)
             }
-            None => source.value = Vec::new(),
-        }
+        };
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
-use crate::layer::{EntryKind, LayerKind, LayerOptions};
+use crate::layer::{EntryKind, LayerKind, LayerOptions, WholeBlock};
 use crate::timeline::layer_file::LayerFile;
 use crate::timeline::shared::Shared;
 use crate::timeline::stored_layer::StoredLayer;
@@ -15,7 +15,7 @@ use crate::timeline::stored_layer::StoredLayer;
 const CHUNK_BLOCKS: u32 = 1 << 17;
 
 /// What is compacted stays longer, and is read less often, than it took to write.
-const OPTIONS: LayerOptions = LayerOptions::compact(LayerKind::Delta);
+pub(super) const OPTIONS: LayerOptions = LayerOptions::compact(LayerKind::Delta);
 
 /// Takes versions in ascending order.
 pub(super) struct Outputs<'a> {
@@ -43,14 +43,24 @@ impl<'a> Outputs<'a> {
         kind: EntryKind,
         value: &[u8],
     ) -> Result<(), StoreError> {
-        let file = match &mut self.file {
-            Some(file) => file,
-            none => none.insert(LayerFile::create(self.shared, OPTIONS)?),
-        };
-        file.add(key, lsn, kind, value)?;
+        self.file()?.add(key, lsn, kind, value)?;
         self.bytes += value.len() as u64;
         self.last = Some(*key);
         Ok(())
+    }
+
+    /// Adds a block of one of the files that are compacted, as it is.
+    pub(super) fn add_block(&mut self, block: WholeBlock) -> Result<(), StoreError> {
+        self.bytes += block.payload_len();
+        self.last = Some(block.last_key());
+        self.file()?.add_block(block)
+    }
+
+    fn file(&mut self) -> Result<&mut LayerFile, StoreError> {
+        Ok(match &mut self.file {
+            Some(file) => file,
+            none => none.insert(LayerFile::create(self.shared, OPTIONS)?),
+        })
     }
 
     /// Whether the file is large enough to end before `next`: sooner where a chunk ends.

@@ -12,7 +12,7 @@ use super::output::Outputs;
 use super::retention::Retention;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
-use crate::layer::EntryKind;
+use crate::layer::{BlockVersion, EntryKind, WholeBlock};
 use crate::meta::is_tombstone;
 use crate::timeline::chain_bound::ChainLength;
 use crate::timeline::layers::LayerSet;
@@ -87,6 +87,61 @@ impl<'a> Rewriter<'a> {
         };
         self.points = points;
         result
+    }
+
+    /// Whether a block, which has all versions of its keys, would come out with the same versions.
+    pub(super) fn keeps(&mut self, block: &WholeBlock) -> Result<bool, StoreError> {
+        let mut versions = block.versions().peekable();
+        while let Some(first) = versions.next() {
+            let is_single = versions.peek().is_none_or(|next| next.key != first.key);
+            if first.lsn <= self.retention.cutoff() && !(is_single && self.stays(&first)?) {
+                return Ok(false);
+            }
+            let mut length = ChainLength::default();
+            let mut version = first;
+            loop {
+                if first.key.as_page().is_some() && self.is_cut(&mut length, &version) {
+                    return Ok(false);
+                }
+                match versions.next_if(|next| next.key == first.key) {
+                    Some(next) => version = next,
+                    None => break,
+                }
+            }
+            if length.is_long(self.shared.config.compacted_deltas) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Whether the only version of a key, below the cutoff, is seen and is what would be made of it: a page, whole.
+    fn stays(&mut self, version: &BlockVersion) -> Result<bool, StoreError> {
+        let (Some(page), EntryKind::Image) = (version.key.as_page(), version.kind) else {
+            return Ok(false);
+        };
+        let mut points = std::mem::take(&mut self.points);
+        self.retention.points_of(&version.key, &mut points);
+        let mut stays = Ok(false);
+        for point in points.iter().rev().take_while(|at| **at >= version.lsn) {
+            stays = self
+                .past(page, *point)
+                .map(|past| past.is_some_and(|past| version.lsn > past.above));
+            if !matches!(stays, Ok(false)) {
+                break;
+            }
+        }
+        self.points = points;
+        stays
+    }
+
+    /// Counts one more version of a page, above the cutoff. Whether there may be an image in its place or behind it.
+    fn is_cut(&self, length: &mut ChainLength, version: &BlockVersion) -> bool {
+        let max_deltas = self.shared.config.compacted_deltas;
+        length.add(version.kind.needs_older(), version.len as u64);
+        version.kind.needs_older()
+            && (length.is_due(max_deltas)
+                || (version.lsn < self.import_stop && length.is_due(max_deltas / 4)))
     }
 
     /// The versions up to the cutoff: one for each point.

@@ -1,0 +1,76 @@
+//! A data block that goes from one file into another as it is. Serves compaction: most of what it merges nobody has
+//! changed, and to compress costs more than everything else.
+
+use std::sync::Arc;
+
+use walrecord::Lsn;
+
+use super::block::{DataBlock, compression_of};
+use super::{Compression, EntryKind};
+use crate::key::Key;
+
+/// A data block as a file has it, with all versions of its keys there.
+#[derive(Clone, Debug)]
+pub struct WholeBlock {
+    /// With its header. Its checksum was found right.
+    frame: Vec<u8>,
+    /// What is in it, checked.
+    payload: Arc<[u8]>,
+}
+
+/// What a block says of a version.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BlockVersion {
+    /// The key.
+    pub key: Key,
+    /// The version: the end of the record that made it.
+    pub lsn: Lsn,
+    /// What its value is.
+    pub kind: EntryKind,
+    /// Bytes of the value as it is stored, before compression.
+    pub len: usize,
+}
+
+impl WholeBlock {
+    pub(super) fn new(frame: Vec<u8>, payload: Arc<[u8]>) -> WholeBlock {
+        WholeBlock { frame, payload }
+    }
+
+    /// How it is compressed.
+    pub(super) fn compression(&self) -> Compression {
+        compression_of(&self.frame)
+    }
+
+    pub(super) fn data(&self) -> DataBlock<'_> {
+        DataBlock::trusted(&self.payload)
+    }
+
+    pub(super) fn into_frame(self) -> Vec<u8> {
+        self.frame
+    }
+
+    /// Bytes before compression.
+    pub fn payload_len(&self) -> u64 {
+        self.payload.len() as u64
+    }
+
+    /// The last key.
+    pub fn last_key(&self) -> Key {
+        self.data().last().key
+    }
+
+    /// The versions, in order.
+    pub fn versions(&self) -> impl Iterator<Item = BlockVersion> {
+        let block = self.data();
+        (0..block.key_count()).flat_map(move |index| {
+            let key = block.key(index);
+            let version = move |row| BlockVersion {
+                key,
+                lsn: block.lsn(row),
+                kind: block.kind(row),
+                len: block.stored_len(row),
+            };
+            block.rows_of(index).map(version)
+        })
+    }
+}
