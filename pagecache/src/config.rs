@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::layer::LayerOptions;
+
 /// Settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
@@ -31,6 +33,9 @@ pub struct StoreConfig {
     /// they are more than a quarter of it: a reader that goes on in older runs meets no more than that in each. (A page of a
     /// copied database may rest on one of its source, with changes of its own.)
     pub compacted_deltas: usize,
+    /// Bytes of a block of a layer file before compression: what a read of a page that is not cached decompresses.
+    /// More compresses better. Less than one is one, more than 16 MiB is 16 MiB.
+    pub layer_block: u32,
     /// Bytes of versions, before compression, after which a compaction ends a layer file and goes on with the
     /// next. What was rewritten up to there counts at once, and is not done again after a crash.
     pub compacted_layer: u64,
@@ -61,6 +66,7 @@ impl Default for StoreConfig {
             import_batch: 64 << 20,
             max_deltas: 512,
             compacted_deltas: 64,
+            layer_block: LayerOptions::DEFAULT_BLOCK_SIZE,
             compacted_layer: 256 << 20,
             merge_runs: 6,
             history_bytes: None,

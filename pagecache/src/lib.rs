@@ -77,9 +77,9 @@ pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::{Refused, Store};
 pub use timeline::{
     CompactionReport, CutoffHolder, EndedTransaction, Finding, ForkSize, GcReport, HeldPoint,
-    Histogram, ImportParams, ImportWriter, Lease, LeaseError, MAX_LEASE_TIME, NewBranch,
-    NewSuccessor, PageVersion, PageVersionKind, PointHolder, Progress, ReadCounts, ReadStats,
-    Snapshot, TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified, VerifyStage,
-    VerifyWatch, VersionOrigin, WaitError, Windows,
+    Histogram, ImportParams, ImportWriter, IndexingWaits, Lease, LeaseError, MAX_LEASE_TIME,
+    NewBranch, NewSuccessor, PageVersion, PageVersionKind, PointHolder, Progress, ReadCounts,
+    ReadStats, Snapshot, TimeError, TimeTarget, Timeline, TimelineInfo, TimelineSizes, Verified,
+    VerifyStage, VerifyWatch, VersionOrigin, WaitError, Windows,
 };
 pub use wal::{SegmentInfo, WalStore, WalStoreError};

@@ -75,6 +75,7 @@ impl Config {
                 .compacted_deltas
                 .unwrap_or(default.compacted_deltas)
                 .max(1),
+            layer_block: default.layer_block,
             compacted_layer: self
                 .compacted_layer_mb
                 .map_or(default.compacted_layer, |mib| mib << 20),

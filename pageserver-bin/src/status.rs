@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pagecache::{Histogram, ReadCounts, Refused, Store, Timeline};
+use pagecache::{Histogram, IndexingWaits, ReadCounts, Refused, Store, Timeline};
 use pageservice::http::{
     BranchRequest, CheckoutRequest, CheckpointDone, CompactDone, DeleteDone, FollowRequest, GcDone,
     HistoryRequest, HistorySource, LeaseDone, LeaseRequest, LsnOfTime, MaintenanceSource,
@@ -105,6 +105,7 @@ pub fn describe(timeline: &Timeline, receiver: Option<ReceiverStatus>) -> Timeli
         flush_lsn: progress.synced,
         disk_consistent_lsn: progress.disk_consistent,
         remote_consistent_lsn: None,
+        runs: sizes.runs,
         layers: sizes.layers,
         layer_bytes: sizes.layer_bytes,
         wal_bytes: sizes.wal_bytes,
@@ -234,6 +235,7 @@ impl StatusSource for StoreStatus {
                 ("flush_lsn", status.flush_lsn.get()),
                 ("disk_consistent_lsn", status.disk_consistent_lsn.get()),
                 ("pg_timeline", u64::from(status.pg_timeline)),
+                ("runs", status.runs),
                 ("layers", status.layers),
                 ("layer_bytes", status.layer_bytes),
                 ("wal_bytes", status.wal_bytes),
@@ -243,6 +245,7 @@ impl StatusSource for StoreStatus {
             ] {
                 let _ = writeln!(out, "zenith_timeline_{name}{{{labels}}} {value}");
             }
+            write_waits(out, &labels, &timeline.indexing_waits());
             let counts = timeline.read_counts();
             write_histogram(out, "read_layers", &labels, &counts.layers);
             write_histogram(out, "read_records", &labels, &counts.records);
@@ -271,6 +274,7 @@ pub fn refused_status(refused: &Refused) -> Option<TimelineStatus> {
         flush_lsn: Lsn::INVALID,
         disk_consistent_lsn: Lsn::INVALID,
         remote_consistent_lsn: None,
+        runs: 0,
         layers: 0,
         layer_bytes: 0,
         wal_bytes: 0,
@@ -291,6 +295,15 @@ fn reads(counts: &ReadCounts) -> ReadState {
         layers_p99: counts.layers.quantile(0.99),
         records_p50: counts.records.quantile(0.5),
         records_p99: counts.records.quantile(0.99),
+    }
+}
+
+fn write_waits(out: &mut String, labels: &str, waits: &IndexingWaits) {
+    let name = "zenith_timeline_indexing_wait_seconds_total";
+    let _ = writeln!(out, "# TYPE {name} counter");
+    for (what, waited) in [("layers", waits.layers), ("compaction", waits.compaction)] {
+        let seconds = waited.as_secs_f64();
+        let _ = writeln!(out, "{name}{{{labels},for=\"{what}\"}} {seconds}");
     }
 }
 

@@ -46,6 +46,7 @@ fn main_timeline() -> TimelineStatus {
         disk_consistent_lsn: Lsn::new(0x100),
         remote_consistent_lsn: None,
         layers: 2,
+        runs: 1,
         layer_bytes: 3,
         wal_bytes: 4,
         upstream: Some(UpstreamState {

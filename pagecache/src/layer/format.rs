@@ -16,7 +16,7 @@ pub(super) const VERSION: u16 = 2;
 pub(super) const MAX_VALUE: usize = 1 << 30;
 
 /// The largest block size that may be asked for, bytes.
-pub(super) const MAX_BLOCK_SIZE: u32 = 16 << 20;
+pub(crate) const MAX_BLOCK_SIZE: u32 = 16 << 20;
 
 /// The largest payload of a block, bytes. A block is closed by the entry that reaches its size, so
 /// one value may exceed it; the tables of a block are never longer than some multiple of its size.

@@ -23,6 +23,7 @@ mod writer;
 
 pub use entry::{EntryKind, EntryRef};
 pub use error::{Damage, LayerError};
+pub(crate) use format::MAX_BLOCK_SIZE;
 pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary, RunId};
 pub use reader::Layer;
 pub use scan::Scan;

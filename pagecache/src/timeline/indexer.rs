@@ -8,6 +8,7 @@ use walrecord::{EffectContext, Lsn, Record, StreamDecoder, WalError};
 
 use super::commit_times;
 use super::ingest::{Ingest, IngestStart};
+use super::pace;
 use super::shared::Shared;
 use crate::error::StoreError;
 use crate::open::OpenLayer;
@@ -15,9 +16,6 @@ use crate::open::OpenLayer;
 /// Bytes of WAL read and indexed at a time. A batch becomes visible whole, so this also bounds how
 /// long a record that has arrived stays unreadable.
 const CHUNK: usize = 64 * 1024;
-
-/// Indexing waits for compaction while there are so many times more runs than are merged at once.
-const MAX_RUNS: usize = 8;
 
 /// Follows the WAL until the timeline stops. An error stops indexing (and is told to whoever waits or
 /// writes) until the tail is rewound.
@@ -235,24 +233,9 @@ impl<'a> Indexer<'a> {
         if !due {
             return;
         }
-        shared.tracker.wait_while(|_| {
-            let layers = shared.layers();
-            let is_full =
-                !layers.frozen.is_empty() && layers.frozen_memory() + memory > config.frozen_memory;
-            // Compaction is behind by more than reads should pay for.
-            let is_deep = layers.runs().len() / MAX_RUNS >= config.merge_runs;
-            // What is there at a start is not kept waiting for it: no WAL is taken before it was looked at.
-            let may_wait = shared.is_complete() && shared.is_tail_settled();
-            is_full || (is_deep && may_wait && !is_hindered(shared))
-        });
+        pace::stand_back(shared, memory);
         shared.freeze(end);
     }
-}
-
-/// Whether damage may keep compaction from ever catching up.
-fn is_hindered(shared: &Shared) -> bool {
-    let layers = shared.layers();
-    shared.history_held().is_some() || layers.runs().iter().any(|run| run.is_damaged())
 }
 
 /// Makes the batch visible if its WAL is there whole, unless it is gone by now.

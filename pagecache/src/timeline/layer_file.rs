@@ -12,7 +12,7 @@ use super::stored_layer::StoredLayer;
 use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, LayerId, LayerOptions, LayerWriter, WholeBlock};
+use crate::layer::{EntryKind, LayerId, LayerOptions, LayerWriter, MAX_BLOCK_SIZE, WholeBlock};
 use crate::manifest::LayerRecord;
 use crate::storage::{Storage, remove_if_there};
 
@@ -60,6 +60,10 @@ impl LayerFile {
             storage: Arc::clone(&shared.storage),
             path,
             keep: false,
+        };
+        let options = LayerOptions {
+            block_size: shared.config.layer_block.clamp(1, MAX_BLOCK_SIZE),
+            ..options
         };
         let writer =
             LayerWriter::create(content, options).map_err(StoreError::io("writing", &file.path))?;

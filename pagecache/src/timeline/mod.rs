@@ -17,6 +17,7 @@ mod layer_file;
 mod layers;
 mod leases;
 mod open;
+mod pace;
 mod pg_timeline;
 mod pins;
 mod progress;
@@ -50,6 +51,7 @@ pub use history::{PageVersion, PageVersionKind};
 pub use import::{ImportParams, ImportWriter};
 pub use leases::{Lease, LeaseError, MAX_LEASE_TIME};
 pub(crate) use open::{Relatives, Surroundings, open};
+pub use pace::IndexingWaits;
 pub use progress::{Progress, WaitError};
 pub use read::ReadStats;
 pub use read_counts::{Histogram, ReadCounts};
@@ -187,6 +189,11 @@ impl Timeline {
         let layers = self.shared.layers();
         let damage = layers.files().filter_map(|(_, layer)| layer.damage());
         damage.cloned().collect()
+    }
+
+    /// How long indexing has stood back for those behind it since it was opened.
+    pub fn indexing_waits(&self) -> IndexingWaits {
+        self.shared.index_waits.get()
     }
 
     /// What reads of its pages took since it was opened; compaction's and verification's are among them.

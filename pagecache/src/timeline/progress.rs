@@ -200,14 +200,18 @@ impl Tracker {
         (!state.stopping).then_some(state.progress)
     }
 
-    /// Waits for `limit`, less if the timeline stops. Returns whether it does.
-    pub(crate) fn pause(&self, limit: Duration) -> bool {
+    /// As [`Tracker::wait_while`], for no longer than `limit`.
+    pub(crate) fn wait_while_within(
+        &self,
+        limit: Duration,
+        mut unready: impl FnMut(&Progress) -> bool,
+    ) {
         let begin = Instant::now();
         let mut state = self.lock();
-        loop {
+        while !state.stopping && unready(&state.progress) {
             let left = limit.saturating_sub(begin.elapsed());
-            if state.stopping || left.is_zero() {
-                return state.stopping;
+            if left.is_zero() {
+                return;
             }
             state = self
                 .changed
@@ -215,6 +219,12 @@ impl Tracker {
                 .unwrap_or_else(|poisoned| poisoned.into_inner())
                 .0;
         }
+    }
+
+    /// Waits for `limit`, less if the timeline stops. Returns whether it does.
+    pub(crate) fn pause(&self, limit: Duration) -> bool {
+        self.wait_while_within(limit, |_| true);
+        self.is_stopping()
     }
 
     /// Waits until the indexer has looked at all WAL that is there, or stopped at damage in it.

@@ -13,6 +13,7 @@ use super::hot_pages::HotPages;
 use super::ingest::Batch;
 use super::layers::{Frozen, LayerSet, MemoryLayer};
 use super::leases::Leases;
+use super::pace::WaitCounters;
 use super::pins::Pins;
 use super::progress::Tracker;
 use super::read::RulesHistory;
@@ -69,6 +70,7 @@ pub(crate) struct Shared {
     pub(crate) leases: Leases,
     /// What reads of pages took.
     pub(crate) read_counters: ReadCounters,
+    pub(crate) index_waits: WaitCounters,
     /// See [`Shared::history_held`].
     history_held: OnceLock<Arc<StoreError>>,
     /// See [`Shared::import_stop`].
@@ -118,6 +120,7 @@ impl Shared {
             pins: Arc::default(),
             branches: Mutex::new(parts.branches),
             read_counters: ReadCounters::default(),
+            index_waits: WaitCounters::default(),
             history_held: OnceLock::new(),
             import_stop: AtomicU64::new(parts.import_stop.get()),
             collecting: Mutex::new(PgTime::MIN),

@@ -31,6 +31,7 @@ pub(crate) const CONFIG: StoreConfig = StoreConfig {
     import_batch: 4 * 8192,
     max_deltas: 256,
     compacted_deltas: 64,
+    layer_block: 32 << 10,
     compacted_layer: 1 << 30,
     merge_runs: 1 << 20,
     history_bytes: None,

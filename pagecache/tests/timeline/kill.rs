@@ -47,6 +47,7 @@ const CONFIG: StoreConfig = StoreConfig {
     hot_changes: 0,
     max_deltas: 8,
     compacted_deltas: 8,
+    layer_block: 32 << 10,
     compacted_layer: 16 << 10,
     merge_runs: 1 << 10,
     history_bytes: None,

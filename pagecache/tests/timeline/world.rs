@@ -76,6 +76,7 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         import_batch: PAGE_SIZE * rng.between(1, 20) as usize,
         max_deltas: rng.between(1, 40) as usize,
         compacted_deltas: rng.between(1, 40) as usize,
+        layer_block: 1 << rng.between(7, 15),
         compacted_layer: 1 << rng.between(10, 18),
         merge_runs: rng.between(2, 6) as usize,
         history_bytes: None,

@@ -87,8 +87,9 @@ fn show(timeline: &TimelineStatus) {
         timeline.flush_lsn, timeline.disk_consistent_lsn
     ));
     answer(&format!(
-        "  on disk         {} layers, {:.1} MB; WAL {:.1} MB",
+        "  on disk         {} layers in {} runs, {:.1} MB; WAL {:.1} MB",
         timeline.layers,
+        timeline.runs,
         timeline.layer_bytes as f64 / 1e6,
         timeline.wal_bytes as f64 / 1e6
     ));

@@ -118,6 +118,9 @@ pub struct TimelineStatus {
     /// Up to here, everything is in object storage; absent if there is none.
     #[serde(with = "optional_lsn_text", default)]
     pub remote_consistent_lsn: Option<Lsn>,
+    /// Runs of layer files: so many a read looks through at most.
+    #[serde(default)]
+    pub runs: u64,
     /// Layer files.
     pub layers: u64,
     /// Bytes in them.
