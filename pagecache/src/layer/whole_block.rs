@@ -27,8 +27,6 @@ pub struct BlockVersion {
     pub lsn: Lsn,
     /// What its value is.
     pub kind: EntryKind,
-    /// Bytes of the value as it is stored, before compression.
-    pub len: usize,
 }
 
 impl WholeBlock {
@@ -68,7 +66,6 @@ impl WholeBlock {
                 key,
                 lsn: block.lsn(row),
                 kind: block.kind(row),
-                len: block.stored_len(row),
             };
             block.rows_of(index).map(version)
         })

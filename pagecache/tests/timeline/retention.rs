@@ -443,6 +443,27 @@ fn a_lease_keeps_one_lsn_right_its_neighbours_go_and_so_does_their_space() {
 }
 
 #[test]
+fn what_was_compacted_before_leaves_no_more_behind_when_history_is_given_up() {
+    let config = StoreConfig {
+        layer_block: 256,
+        ..CONFIG
+    };
+    let mut sizes = Vec::new();
+    for was_compacted in [false, true] {
+        let kept = kept(38, 1500, config);
+        if was_compacted {
+            kept.timeline.compact(true).unwrap();
+        }
+        kept.timeline.gc_below(kept.end()).unwrap();
+        kept.timeline.compact(true).unwrap();
+        kept.world.check_at(&kept.timeline, kept.end()).unwrap();
+        sizes.push(kept.timeline.sizes().layer_bytes);
+    }
+    // Blocks end elsewhere.
+    assert!(sizes[1] <= sizes[0] + sizes[0] / 20, "{sizes:?}");
+}
+
+#[test]
 fn a_read_that_began_under_a_lease_ends_right_though_the_lease_runs_out() {
     let kept = kept(38, 400, CONFIG);
     let lsns = kept.lsns();

@@ -239,11 +239,6 @@ impl<'a> DataBlock<'a> {
         EntryKind::from_u8(tag & 0xF).expect("checked when the block was read")
     }
 
-    /// Bytes of its value as it is stored.
-    pub(in crate::layer) fn stored_len(&self, row: Row) -> usize {
-        self.value_end(row) - self.value_start(row)
-    }
-
     /// The LSN of the version of that number.
     pub(in crate::layer) fn lsn(&self, row: Row) -> Lsn {
         lsn_at(self.rows, row * ROW)

@@ -4,6 +4,7 @@ mod damage;
 mod golden;
 mod model;
 mod reading;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::io;

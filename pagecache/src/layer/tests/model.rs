@@ -44,7 +44,7 @@ fn random_version(random: &mut Random, kind: LayerKind, key: Key) -> (EntryKind,
 }
 
 /// Keys with up to thirty versions, so that small blocks split them.
-fn random_model(random: &mut Random, kind: LayerKind) -> Model {
+pub(super) fn random_model(random: &mut Random, kind: LayerKind) -> Model {
     let mut model = Model::new();
     for _ in 0..1 + random.below(40) {
         let key = random_key(random);

@@ -89,26 +89,19 @@ impl<'a> Rewriter<'a> {
         result
     }
 
-    /// Whether a block, which has all versions of its keys, would come out with the same versions.
+    /// Whether a block, which has all versions of its keys, comes out as it is: there are no changes in it, which may
+    /// have become too many, and all versions stay.
     pub(super) fn keeps(&mut self, block: &WholeBlock) -> Result<bool, StoreError> {
+        let cutoff = self.retention.cutoff();
         let mut versions = block.versions().peekable();
-        while let Some(first) = versions.next() {
-            let is_single = versions.peek().is_none_or(|next| next.key != first.key);
-            if first.lsn <= self.retention.cutoff() && !(is_single && self.stays(&first)?) {
+        let mut last = None;
+        while let Some(version) = versions.next() {
+            if version.kind.needs_older() {
                 return Ok(false);
             }
-            let mut length = ChainLength::default();
-            let mut version = first;
-            loop {
-                if first.key.as_page().is_some() && self.is_cut(&mut length, &version) {
-                    return Ok(false);
-                }
-                match versions.next_if(|next| next.key == first.key) {
-                    Some(next) => version = next,
-                    None => break,
-                }
-            }
-            if length.is_long(self.shared.config.compacted_deltas) {
+            let is_first = last.replace(version.key) != Some(version.key);
+            let is_single = is_first && versions.peek().is_none_or(|next| next.key != version.key);
+            if version.lsn <= cutoff && !(is_single && self.stays(&version)?) {
                 return Ok(false);
             }
         }
@@ -133,15 +126,6 @@ impl<'a> Rewriter<'a> {
         }
         self.points = points;
         stays
-    }
-
-    /// Counts one more version of a page, above the cutoff. Whether there may be an image in its place or behind it.
-    fn is_cut(&self, length: &mut ChainLength, version: &BlockVersion) -> bool {
-        let max_deltas = self.shared.config.compacted_deltas;
-        length.add(version.kind.needs_older(), version.len as u64);
-        version.kind.needs_older()
-            && (length.is_due(max_deltas)
-                || (version.lsn < self.import_stop && length.is_due(max_deltas / 4)))
     }
 
     /// The versions up to the cutoff: one for each point.
