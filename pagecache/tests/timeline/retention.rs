@@ -64,12 +64,13 @@ impl World {
         }
     }
 
-    /// Where the windows begin once there is WAL up to `upto`, by going through all commits.
+    /// Where the windows may begin once there is WAL up to `upto`, by going through all commits. Whoever moves them may
+    /// have looked at the clock before it was set back.
     fn window_begin(&self, upto: Lsn) -> Lsn {
         let (bytes, time) = self.retained.windows;
         let by_bytes = bytes.map(|bytes| Lsn::new(upto.get().saturating_sub(bytes)));
         let by_time = time.map(|time| {
-            let since = self.retained.clock.now() - time.as_micros() as PgTime;
+            let since = self.retained.latest - time.as_micros() as PgTime;
             let commits = self.commits().iter();
             let there = commits.take_while(|commit| commit.end <= upto);
             let older = there.take_while(|commit| commit.time <= since);
