@@ -2,6 +2,8 @@
 //! told, checked and damaged on purpose, through the command line.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -285,6 +287,7 @@ fn a_running_server_answers_what_its_files_would() -> Result<()> {
             .collect()
     };
     let told = ask(["--server", &live])?;
+    metrics_are_samples(&get(serving.field("http"), "/metrics")?)?;
     server.stop()?;
     let found = ask(["--data-dir", &daemon.data_dir.display().to_string()])?;
     assert_eq!(told[0], found[0], "time");
@@ -293,5 +296,47 @@ fn a_running_server_answers_what_its_files_would() -> Result<()> {
     assert!(told[3].contains("Heap/INSERT"), "{}", told[3]);
     assert!(told[2].starts_with("read ") && found[2].starts_with("read "));
     assert!(told[1].trim().parse::<Lsn>()? <= found[1].trim().parse()?);
+    Ok(())
+}
+
+/// What a server answers to a request.
+fn get(address: &str, path: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no body")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{head}");
+    Ok(body.to_owned())
+}
+
+/// Each line is a comment or a number of something, and what operators are told to look at is there.
+fn metrics_are_samples(metrics: &str) -> Result<()> {
+    let samples = metrics.lines().filter(|line| !line.starts_with('#'));
+    for line in samples {
+        let (_, value) = line.rsplit_once(' ').context("no value")?;
+        ensure!(value.parse::<f64>().is_ok(), "{line:?}");
+    }
+    for series in [
+        "zenith_timelines_refused 0",
+        "zenith_timeline_last_record_lsn{",
+        "zenith_timeline_runs{",
+        "zenith_timeline_damaged_layers{",
+        "zenith_timeline_read_layers_bucket{",
+    ] {
+        ensure!(
+            metrics.lines().any(|line| line.starts_with(series)),
+            "{series}: {metrics}"
+        );
+    }
+    for what in ["layers", "compaction"] {
+        let waits = "zenith_timeline_indexing_wait_seconds_total{";
+        let label = format!("for=\"{what}\"}}");
+        let is_there = |line: &str| line.starts_with(waits) && line.contains(&label);
+        ensure!(metrics.lines().any(is_there), "{label}: {metrics}");
+    }
     Ok(())
 }
