@@ -22,22 +22,21 @@ struct Move {
 }
 
 impl Move {
-    /// Whether it overwrites what `other` has to take from there.
-    fn spoils(&self, other: &Move) -> bool {
-        self.to < other.from + other.length && other.from < self.to + self.length
+    fn source(&self) -> Range<usize> {
+        usize::from(self.from)..usize::from(self.from) + usize::from(self.length)
     }
 
     fn make(&self, page: &mut Page) {
-        let from = usize::from(self.from);
-        page.copy_within(from..from + usize::from(self.length), self.to.into());
+        page.copy_within(self.source(), self.to.into());
     }
 }
 
 /// What has to move where. Pages of which little was removed need one or two moves.
 struct Plan {
+    /// Each takes items from below those of the one before.
     moves: SmallVec<[Move; 8]>,
-    /// Every item lies below the one before: made in order, no move spoils another.
-    descending: bool,
+    /// The others: mostly of new items, lowest on the page, whose line pointers are low ones used again.
+    strays: SmallVec<[Move; 8]>,
     /// The bytes of all items, padding included.
     total: usize,
 }
@@ -59,11 +58,7 @@ pub(crate) fn compact(
         });
     }
     page::set_upper(page, page::special(page) - plan.total as u16);
-    if plan.descending {
-        plan.moves.iter().for_each(|it| it.make(page));
-    } else {
-        make_unordered(page, plan.moves);
-    }
+    plan.make(page);
     Ok(())
 }
 
@@ -73,7 +68,7 @@ fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<P
     let area = usize::from(page::upper(page))..usize::from(page::special(page));
     let mut plan = Plan {
         moves: SmallVec::new(),
-        descending: true,
+        strays: SmallVec::new(),
         total: 0,
     };
     // The items before the next one that lie one below the other, and where they go to.
@@ -90,9 +85,7 @@ fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<P
                 continue;
             }
             plan.push(&run, to);
-            run = plan
-                .start_run(&area, &run, id)
-                .ok_or_else(|| id.fault(index as u16 + 1))?;
+            run = start_run(&area, id).ok_or_else(|| id.fault(index as u16 + 1))?;
         }
         run.start = start;
         to = to.wrapping_sub(size);
@@ -103,61 +96,50 @@ fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<P
     Ok(plan)
 }
 
+/// An item that does not join those before; none if it does not lie where it may.
+fn start_run(area: &Range<usize>, id: ItemId) -> Option<Range<usize>> {
+    let start = usize::from(id.offset());
+    let end = start + max_align(usize::from(id.length()));
+    (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(start..end)
+}
+
 impl Plan {
     /// Notes that a run of items goes to `to`, which is sensible only if the total is.
     fn push(&mut self, run: &Range<usize>, to: usize) {
-        if run.start != to {
-            self.moves.push(Move {
-                from: run.start as u16,
-                to: to as u16,
-                length: run.len() as u16,
-            });
+        if run.start == to {
+            return;
         }
-    }
-
-    /// An item that does not join the run before; none if it does not lie where it may.
-    fn start_run(
-        &mut self,
-        area: &Range<usize>,
-        before: &Range<usize>,
-        id: ItemId,
-    ) -> Option<Range<usize>> {
-        let start = usize::from(id.offset());
-        let end = start + max_align(usize::from(id.length()));
-        self.descending &= end <= before.start;
-        (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(start..end)
-    }
-}
-
-/// More moves than this are not put in order: their page is copied.
-const FEW: usize = 8;
-
-/// Makes moves of which some spoil others, as after a new item took a low line pointer: each when it no longer
-/// does. Those that spoil one another in a circle take the items from a copy of the page.
-#[inline(never)]
-fn make_unordered(page: &mut Page, mut moves: SmallVec<[Move; 8]>) {
-    while moves.len() <= FEW {
-        let harmless = |it: &Move| {
-            let spoiled = moves.iter().filter(|other| it.spoils(other)).count();
-            spoiled == usize::from(it.spoils(it))
-        };
-        match moves.iter().position(harmless) {
-            Some(index) => moves.swap_remove(index).make(page),
-            None => break,
+        let from = run.start as u16;
+        while let Some(last) = self.moves.last().filter(|last| last.from < from) {
+            self.strays.push(*last);
+            self.moves.pop();
         }
+        self.moves.push(Move {
+            from,
+            to: to as u16,
+            length: run.len() as u16,
+        });
     }
-    if !moves.is_empty() {
-        make_from_copy(page, &moves);
-    }
-}
 
-#[inline(never)]
-fn make_from_copy(page: &mut Page, moves: &[Move]) {
-    let old = *page;
-    for it in moves {
-        let (from, to) = (usize::from(it.from), usize::from(it.to));
-        let length = usize::from(it.length);
-        page[to..to + length].copy_from_slice(&old[from..from + length]);
+    /// Moves that keep items in order spoil none of the others' items if first those that go up are made, from the
+    /// top, and then those that go down, from the bottom. Strays are put aside before, and put in place afterwards.
+    fn make(&self, page: &mut Page) {
+        let mut aside = SmallVec::<[u8; 1024]>::new();
+        for it in &self.strays {
+            aside.extend_from_slice(&page[it.source()]);
+        }
+        for it in self.moves.iter().filter(|it| it.to > it.from) {
+            it.make(page);
+        }
+        for it in self.moves.iter().rev().filter(|it| it.to < it.from) {
+            it.make(page);
+        }
+        let mut aside = &aside[..];
+        for it in &self.strays {
+            let (items, rest) = aside.split_at(it.length.into());
+            page[usize::from(it.to)..][..items.len()].copy_from_slice(items);
+            aside = rest;
+        }
     }
 }
 
@@ -297,7 +279,7 @@ mod tests {
     /// What updates leave: one item removed, and a new one, lowest on the page, under a low number. Then two
     /// items of a size that changed places, which no order of moves serves.
     #[test]
-    fn moves_that_spoil_one_another_are_put_in_order_or_made_from_a_copy() {
+    fn items_that_change_their_order_are_put_aside() {
         for (swapped, removed) in [((2, 20), 9), ((2, 20), 20), ((1, 2), 3), ((5, 6), 30)] {
             let mut page = ZERO_PAGE;
             page::init(&mut page, 0);
