@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use rustc_hash::FxHashMap;
 use stockpg::RecoveredDir;
 use walrecord::{
-    BlockNumber, ForkNumber, MetaEffect, PAGE_SIZE, Page, PageKey, RELSEG_BLOCKS, RelFileLocator,
-    SLRU_PAGES_PER_SEGMENT,
+    BlockNumber, BlockTag, ForkNumber, MetaEffect, PAGE_SIZE, Page, PageKey, RELSEG_BLOCKS,
+    RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 
 /// Pages whose memory is asked for at once.
@@ -20,9 +20,43 @@ const SLAB: usize = 256;
 /// the startup process reads it into its buffers.
 pub(super) struct Pages {
     base: Base,
-    places: FxHashMap<PageKey, u32>,
+    /// Of each area the places of its pages, by number; [`NOWHERE`] for those that are not here.
+    places: FxHashMap<Area, Vec<u32>>,
     slabs: Vec<Slab>,
     used: u32,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+/// What pages are numbered in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Area {
+    Fork(RelFileLocator, ForkNumber),
+    Log(SlruKind),
+}
+
+impl Area {
+    /// The area of a page, and the page's number in it.
+    #[inline]
+    fn of(key: &PageKey) -> (Area, usize) {
+        match key {
+            PageKey::Block(tag) => (Area::Fork(tag.rel, tag.fork), tag.block as usize),
+            PageKey::Slru(page) => (Area::Log(page.kind), page.page as usize),
+        }
+    }
+
+    /// The page of that number.
+    fn page(self, number: usize) -> PageKey {
+        let number = number as u32;
+        match self {
+            Area::Fork(rel, fork) => PageKey::Block(BlockTag {
+                rel,
+                fork,
+                block: number,
+            }),
+            Area::Log(kind) => PageKey::Slru(SlruPage { kind, page: number }),
+        }
+    }
 }
 
 /// The files of a backup that were read from.
@@ -58,9 +92,11 @@ impl Pages {
     /// the startup process: `XLogReadBufferForRedoExtended` with `RBM_ZERO_AND_LOCK`).
     #[inline]
     pub(super) fn get(&mut self, key: &PageKey, begins: bool) -> Result<&mut Page> {
-        let place = match self.places.get(key) {
-            Some(place) => *place,
-            None => self.load(key, begins)?,
+        let (area, number) = Area::of(key);
+        let known = self.places.get(&area).and_then(|it| it.get(number));
+        let place = match known {
+            Some(place) if *place != NOWHERE => *place,
+            _ => self.load(key, begins)?,
         };
         Ok(page_at(&mut self.slabs, place))
     }
@@ -75,7 +111,12 @@ impl Pages {
             self.base.read(key, page_at(&mut self.slabs, place))?;
         }
         self.used += 1;
-        self.places.insert(*key, place);
+        let (area, number) = Area::of(key);
+        let places = self.places.entry(area).or_default();
+        if places.len() <= number {
+            places.resize(number + 1, NOWHERE);
+        }
+        places[number] = place;
         Ok(place)
     }
 
@@ -88,19 +129,15 @@ impl Pages {
             MetaEffect::RelationTruncate { rel, fork, blocks } => {
                 let cut = self.base.cut.entry((rel, fork)).or_insert(blocks);
                 *cut = blocks.min(*cut);
-                self.places.retain(|key, _| match key {
-                    PageKey::Block(tag) => (tag.rel, tag.fork) != (rel, fork) || tag.block < blocks,
-                    PageKey::Slru(_) => true,
-                });
+                if let Some(places) = self.places.get_mut(&Area::Fork(rel, fork)) {
+                    places.truncate(blocks as usize);
+                }
             }
             MetaEffect::RelationDrop { rel } => {
                 for fork in ForkNumber::ALL {
                     self.base.cut.insert((rel, fork), 0);
+                    self.places.remove(&Area::Fork(rel, fork));
                 }
-                self.places.retain(|key, _| match key {
-                    PageKey::Block(tag) => tag.rel != rel,
-                    PageKey::Slru(_) => true,
-                });
             }
             MetaEffect::DatabaseCopy { .. } | MetaEffect::DatabaseDrop { .. } => {
                 anyhow::bail!("{change:?} is not for this benchmark")
@@ -112,15 +149,18 @@ impl Pages {
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.iter().count()
     }
 
     /// All of them, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&PageKey, &Page)> {
-        self.places.iter().map(|(key, place)| {
-            let slab = &self.slabs[*place as usize / SLAB];
-            (key, &slab.pages()[*place as usize % SLAB])
-        })
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PageKey, &Page)> {
+        let places = self.places.iter().flat_map(|(area, places)| {
+            let numbered = places.iter().enumerate();
+            numbered.map(|(number, place)| (area.page(number), *place as usize))
+        });
+        places
+            .filter(|(_, place)| *place != NOWHERE as usize)
+            .map(|(key, place)| (key, &self.slabs[place / SLAB].pages()[place % SLAB]))
     }
 }
 
