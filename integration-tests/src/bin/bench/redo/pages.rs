@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use memmap2::{MmapMut, MmapOptions};
 use rustc_hash::FxHashMap;
 use stockpg::RecoveredDir;
 use walrecord::{
@@ -22,7 +23,7 @@ pub(super) struct Pages {
     base: Base,
     /// Of each area the places of its pages, by number; [`NOWHERE`] for those that are not here.
     places: FxHashMap<Area, Vec<u32>>,
-    slabs: Vec<Slab>,
+    slabs: Vec<MmapMut>,
     used: u32,
 }
 
@@ -105,7 +106,7 @@ impl Pages {
     fn load(&mut self, key: &PageKey, begins: bool) -> Result<u32> {
         let place = self.used;
         if place as usize == self.slabs.len() * SLAB {
-            self.slabs.push(Slab::new());
+            self.slabs.push(slab()?);
         }
         if !begins {
             self.base.read(key, page_at(&mut self.slabs, place))?;
@@ -160,38 +161,20 @@ impl Pages {
         });
         places
             .filter(|(_, place)| *place != NOWHERE as usize)
-            .map(|(key, place)| (key, &self.slabs[place / SLAB].pages()[place % SLAB]))
+            .map(|(key, place)| (key, &self.slabs[place / SLAB].as_chunks().0[place % SLAB]))
     }
 }
 
-fn page_at(slabs: &mut [Slab], place: u32) -> &mut Page {
-    &mut slabs[place as usize / SLAB].pages_mut()[place as usize % SLAB]
+fn page_at(slabs: &mut [MmapMut], place: u32) -> &mut Page {
+    &mut slabs[place as usize / SLAB].as_chunks_mut().0[place as usize % SLAB]
 }
 
-/// Memory of [`SLAB`] pages, zeros at first. They begin where the processor's pages do: what the kernel copies
-/// to other places takes some processors twice the time.
-struct Slab {
-    bytes: Vec<u8>,
-    first: usize,
-}
-
-/// Where a slab's pages begin.
-const ALIGNMENT: usize = 4096;
-
-impl Slab {
-    fn new() -> Slab {
-        let bytes = vec![0; SLAB * PAGE_SIZE + ALIGNMENT];
-        let first = bytes.as_ptr().align_offset(ALIGNMENT);
-        Slab { bytes, first }
-    }
-
-    fn pages(&self) -> &[Page] {
-        self.bytes[self.first..].as_chunks().0
-    }
-
-    fn pages_mut(&mut self) -> &mut [Page] {
-        self.bytes[self.first..].as_chunks_mut().0
-    }
+/// Memory of [`SLAB`] pages, zeros at first, all of it there at once: page by page on first use, which is when the
+/// heap's memory would come, costs a trap each. It begins where the processor's pages do: what the kernel copies to
+/// other places takes some processors twice the time.
+fn slab() -> Result<MmapMut> {
+    let options = MmapOptions::new().len(SLAB * PAGE_SIZE).populate().clone();
+    options.map_anon().context("memory for pages")
 }
 
 impl Base {
