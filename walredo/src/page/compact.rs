@@ -5,13 +5,14 @@
 //! its final place, padding included. So bytes below the new `pd_upper` stay what they were, and one
 //! procedure serves: take items in line pointer order, put each below the one before.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use smallvec::SmallVec;
 use walrecord::Page;
 
 use crate::error::Fault;
-use crate::page::{self, ITEM_ID_SIZE, ItemFlag, ItemId, check_header, max_align};
+use crate::page::{self, ITEM_ID_SIZE, ItemId, check_header, max_align};
 
 /// Items that lie one below the other already, and so move as one.
 #[derive(Clone, Copy, Debug)]
@@ -42,12 +43,8 @@ struct Plan {
 }
 
 /// Moves the items of all line pointers that `keeps` says yes to up against the special area, in the order of
-/// the line pointers, and points these at them; sets `pd_upper`. `keeps` may change a line pointer. It is not
-/// asked about every one: a normal one with bytes stays as it is.
-pub(crate) fn compact(
-    page: &mut Page,
-    keeps: impl FnMut(&mut ItemId) -> bool,
-) -> Result<(), Fault> {
+/// the line pointers, and points these at them; sets `pd_upper`.
+pub(crate) fn compact(page: &mut Page, keeps: impl Fn(ItemId) -> bool) -> Result<(), Fault> {
     check_header(page)?;
     let room = page::special(page) - page::lower(page);
     let plan = plan(page, keeps)?;
@@ -64,43 +61,66 @@ pub(crate) fn compact(
 
 /// Finds what has to move, and points the line pointers there. The page's header is sound.
 #[inline]
-fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<Plan, Fault> {
+fn plan(page: &mut Page, keeps: impl Fn(ItemId) -> bool) -> Result<Plan, Fault> {
     let area = usize::from(page::upper(page))..usize::from(page::special(page));
     let mut plan = Plan {
         moves: SmallVec::new(),
         strays: SmallVec::new(),
         total: 0,
     };
-    // The items before the next one that lie one below the other, and where they go to.
+    // Items that lie one below the other, and where they go to.
     let mut run = area.end..area.end;
     let mut to = area.end;
-    for (index, stored) in page::item_ids_mut(page).iter_mut().enumerate() {
-        let mut id = ItemId::from_bytes(*stored);
-        let start = usize::from(id.offset());
-        let size = max_align(usize::from(id.length()));
-        let joins = start + size == run.start && (area.start..run.start).contains(&start);
-        if !joins || id.flag() != ItemFlag::Normal {
-            if !keeps(&mut id) {
-                *stored = id.to_bytes();
-                continue;
-            }
-            plan.push(&run, to);
-            run = start_run(&area, id).ok_or_else(|| id.fault(index as u16 + 1))?;
-        }
-        run.start = start;
-        to = to.wrapping_sub(size);
-        *stored = id.with_offset(to as u16).to_bytes();
+    let mut ids = page::item_ids_mut(page);
+    let count = ids.len();
+    loop {
+        ids = extend_run(&mut run.start, &mut to, area.start, ids, &keeps);
+        plan.push(&run, to);
+        let Some(next) = ids.first() else { break };
+        let id = ItemId::from_bytes(*next);
+        let offset = (count - ids.len()) as u16 + 1;
+        let end = end_of_item(&area, id).ok_or_else(|| id.fault(offset))?;
+        run = end..end;
     }
-    plan.push(&run, to);
     plan.total = area.end.wrapping_sub(to);
     Ok(plan)
 }
 
-/// An item that does not join those before; none if it does not lie where it may.
-fn start_run(area: &Range<usize>, id: ItemId) -> Option<Range<usize>> {
+/// Takes items into a run as long as each lies right below the one before, not below `least`. Gives the line
+/// pointers from the first on whose item does not.
+#[inline]
+fn extend_run<'p>(
+    start: &mut usize,
+    to: &mut usize,
+    least: usize,
+    ids: &'p mut [[u8; ITEM_ID_SIZE]],
+    keeps: impl Fn(ItemId) -> bool,
+) -> &'p mut [[u8; ITEM_ID_SIZE]] {
+    let mut joined = 0;
+    for stored in ids.iter_mut() {
+        let id = ItemId::from_bytes(*stored);
+        // Which line pointers have items follows no pattern that a processor could foresee. So there is no branch: one
+        // without joins with no bytes.
+        let kept = keeps(id);
+        let at = select_unpredictable(kept, usize::from(id.offset()), *start);
+        let size = select_unpredictable(kept, max_align(usize::from(id.length())), 0);
+        if at + size != *start || at < least {
+            break;
+        }
+        *start = at;
+        *to = to.wrapping_sub(size);
+        let placed = select_unpredictable(kept, id.with_offset(*to as u16), id);
+        *stored = placed.to_bytes();
+        joined += 1;
+    }
+    &mut ids[joined..]
+}
+
+/// Where an item ends, padding included; none if it does not lie where it may.
+fn end_of_item(area: &Range<usize>, id: ItemId) -> Option<usize> {
     let start = usize::from(id.offset());
     let end = start + max_align(usize::from(id.length()));
-    (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(start..end)
+    (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(end)
 }
 
 impl Plan {
@@ -157,21 +177,20 @@ pub(crate) fn repair_fragmentation(
     page: &mut Page,
     trailing: TrailingPointers,
 ) -> Result<(), Fault> {
-    let mut unused = 0;
-    compact(page, |id| {
-        let used = id.is_used();
-        unused += u16::from(!used);
-        *id = if used { *id } else { ItemId::UNUSED };
-        id.has_storage()
-    })?;
+    for stored in page::item_ids_mut(page) {
+        let id = ItemId::from_bytes(*stored);
+        *stored = select_unpredictable(id.is_used(), id, ItemId::UNUSED).to_bytes();
+    }
+    compact(page, ItemId::has_storage)?;
     if trailing == TrailingPointers::Cut {
         let ids = page::item_ids_mut(page).iter().rev();
         let cut = ids.take_while(|id| !ItemId::from_bytes(**id).is_used());
         let cut = cut.count() as u16;
-        unused -= cut;
         cut_line_pointers(page, cut);
     }
-    hint_free_lines(page, unused > 0);
+    let ids = page::item_ids_mut(page).iter();
+    let free = ids.fold(false, |free, id| free | !ItemId::from_bytes(*id).is_used());
+    hint_free_lines(page, free);
     Ok(())
 }
 
