@@ -480,13 +480,13 @@ impl<'a> Record<'a> {
         }
         self.main_data = main_data;
         let fork = ForkNumber::from_u8(flags & FORK_MASK)?;
+        // Read before any is written: all four then go in one step, which a copy of them need not wait for.
+        let [spc, db, rel, number] = [word(4), word(8), word(12), word(16)];
         let block = self.add_block();
         block.id = id;
-        block.tag.rel.spc = word(4);
-        block.tag.rel.db = word(8);
-        block.tag.rel.rel = word(12);
+        block.tag.rel = RelFileLocator { spc, db, rel };
+        block.tag.block = number;
         block.tag.fork = fork;
-        block.tag.block = word(16);
         block.will_init = flags & WILL_INIT != 0;
         block.image = None;
         block.data = (length != 0).then_some(data);
