@@ -618,13 +618,14 @@ impl<'a> BlockRef<'a> {
             let bytes = Reader::new(body).take("block image", usize::from(header.length))?;
             self.image = Some(header.with_bytes(bytes));
         }
-        self.tag.rel = if flags & SAME_REL != 0 {
-            previous.ok_or(RecordError::NoPreviousRelation(id))?
+        if flags & SAME_REL != 0 {
+            self.tag.rel = previous.ok_or(RecordError::NoPreviousRelation(id))?;
+            self.tag.block = r.u32("block number")?;
         } else {
-            let [spc, db, rel] = r.array::<12>("relation").map(words)?;
-            RelFileLocator { spc, db, rel }
-        };
-        self.tag.block = r.u32("block number")?;
+            let [spc, db, rel, block] = r.array::<16>("relation and block number").map(words)?;
+            self.tag.rel = RelFileLocator { spc, db, rel };
+            self.tag.block = block;
+        }
         self.will_init = flags & WILL_INIT != 0;
         Ok(payload)
     }
@@ -660,12 +661,12 @@ impl BlockRef<'_> {
     }
 }
 
-/// Three little-endian words.
+/// Four little-endian words.
 #[inline]
-fn words(bytes: [u8; 12]) -> [u32; 3] {
+fn words(bytes: [u8; 16]) -> [u32; 4] {
     let word =
         |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    [word(0), word(4), word(8)]
+    [word(0), word(4), word(8), word(12)]
 }
 
 const _: () = assert!(PAGE_SIZE <= u16::MAX as usize);

@@ -2,6 +2,7 @@
 //! same base backup.
 
 mod cost;
+mod memory;
 mod pages;
 mod replay;
 mod stock;

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use memmap2::{MmapMut, MmapOptions};
 use rustc_hash::FxHashMap;
 use stockpg::RecoveredDir;
 use walrecord::{
@@ -14,8 +13,7 @@ use walrecord::{
     RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 
-/// Pages whose memory is asked for at once.
-const SLAB: usize = 256;
+use super::memory::Memory;
 
 /// Every page that was asked for. One that a record meets first is read from the backup, one by one, as
 /// the startup process reads it into its buffers.
@@ -23,8 +21,7 @@ pub(super) struct Pages {
     base: Base,
     /// Of each area the places of its pages, by number; [`NOWHERE`] for those that are not here.
     places: FxHashMap<Area, Vec<u32>>,
-    slabs: Vec<MmapMut>,
-    used: u32,
+    memory: Memory,
 }
 
 const NOWHERE: u32 = u32::MAX;
@@ -71,8 +68,12 @@ struct Base {
 }
 
 impl Pages {
-    pub(super) fn new(dir: Arc<RecoveredDir>) -> Pages {
-        Pages {
+    /// No pages yet.
+    ///
+    /// # Errors
+    /// If there are no addresses for their memory.
+    pub(super) fn new(dir: Arc<RecoveredDir>) -> Result<Pages> {
+        Ok(Pages {
             base: Base {
                 dir,
                 files: FxHashMap::default(),
@@ -80,9 +81,8 @@ impl Pages {
                 cut: FxHashMap::default(),
             },
             places: FxHashMap::default(),
-            slabs: Vec::new(),
-            used: 0,
-        }
+            memory: Memory::new()?,
+        })
     }
 
     /// The page as it is now; all zeros if there is none.
@@ -99,19 +99,15 @@ impl Pages {
             Some(place) if *place != NOWHERE => *place,
             _ => self.load(key, begins)?,
         };
-        Ok(page_at(&mut self.slabs, place))
+        Ok(self.memory.page_mut(place))
     }
 
     #[cold]
     fn load(&mut self, key: &PageKey, begins: bool) -> Result<u32> {
-        let place = self.used;
-        if place as usize == self.slabs.len() * SLAB {
-            self.slabs.push(slab()?);
-        }
+        let place = self.memory.take()?;
         if !begins {
-            self.base.read(key, page_at(&mut self.slabs, place))?;
+            self.base.read(key, self.memory.page_mut(place))?;
         }
-        self.used += 1;
         let (area, number) = Area::of(key);
         let places = self.places.entry(area).or_default();
         if places.len() <= number {
@@ -157,24 +153,12 @@ impl Pages {
     pub(super) fn iter(&self) -> impl Iterator<Item = (PageKey, &Page)> {
         let places = self.places.iter().flat_map(|(area, places)| {
             let numbered = places.iter().enumerate();
-            numbered.map(|(number, place)| (area.page(number), *place as usize))
+            numbered.map(|(number, place)| (area.page(number), *place))
         });
         places
-            .filter(|(_, place)| *place != NOWHERE as usize)
-            .map(|(key, place)| (key, &self.slabs[place / SLAB].as_chunks().0[place % SLAB]))
+            .filter(|(_, place)| *place != NOWHERE)
+            .map(|(key, place)| (key, self.memory.page(place)))
     }
-}
-
-fn page_at(slabs: &mut [MmapMut], place: u32) -> &mut Page {
-    &mut slabs[place as usize / SLAB].as_chunks_mut().0[place as usize % SLAB]
-}
-
-/// Memory of [`SLAB`] pages, zeros at first, all of it there at once: page by page on first use, which is when the
-/// heap's memory would come, costs a trap each. It begins where the processor's pages do: what the kernel copies to
-/// other places takes some processors twice the time.
-fn slab() -> Result<MmapMut> {
-    let options = MmapOptions::new().len(SLAB * PAGE_SIZE).populate().clone();
-    options.map_anon().context("memory for pages")
 }
 
 impl Base {
