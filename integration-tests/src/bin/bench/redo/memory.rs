@@ -41,7 +41,9 @@ impl Memory {
         if page.is_multiple_of(STRETCH) {
             let (from, length) = (page * PAGE_SIZE, STRETCH * PAGE_SIZE);
             // A kernel that cannot (before 5.14) gives the memory on first use.
-            let _ = self.mapped.advise_range(Advice::PopulateWrite, from, length);
+            let _ = self
+                .mapped
+                .advise_range(Advice::PopulateWrite, from, length);
         }
         self.used += 1;
         Ok(page as u32)

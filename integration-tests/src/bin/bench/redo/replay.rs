@@ -128,13 +128,14 @@ impl Share {
         let mut outcome = Ok(());
         effects(&record, context, &mut |effect| {
             if outcome.is_ok() {
-                outcome = match effect {
-                    Effect::Page { key, touch } if self.owns(&key) => {
+                // By reference: an effect that is copied waits until it is written.
+                outcome = match &effect {
+                    Effect::Page { key, touch } if self.owns(key) => {
                         let (pages, counts) = (&mut self.pages, &mut self.counts);
-                        apply_to(&record, &key, begins(touch), &context.rules, pages, counts)
+                        apply_to(&record, key, begins(*touch), &context.rules, pages, counts)
                     }
                     Effect::Page { .. } => Ok(()),
-                    Effect::Meta(change) => self.pages.change(&change),
+                    Effect::Meta(change) => self.pages.change(change),
                 };
             }
         })
