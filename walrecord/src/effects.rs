@@ -27,6 +27,7 @@ pub struct EffectContext {
 
 /// One thing that a record does.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u32)] // In words: with the tag in one byte, page keys are put together at odd addresses, byte by byte.
 pub enum Effect<'a> {
     /// It makes a new version of a page. At most one per key and record.
     Page {

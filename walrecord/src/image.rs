@@ -167,6 +167,23 @@ impl BlockImage<'_> {
     /// # Errors
     /// If the image is damaged; what `page` holds is then undefined.
     pub fn restore(&self, page: &mut Page) -> Result<(), ImageError> {
+        match self.compression {
+            ImageCompression::None => self.place(self.bytes, page),
+            _ => self.restore_compressed(page),
+        }
+    }
+
+    /// Apart, so that images that are not compressed do not pay for the space.
+    #[inline(never)]
+    fn restore_compressed(&self, page: &mut Page) -> Result<(), ImageError> {
+        let mut space = [0; PAGE_SIZE];
+        let expected = PAGE_SIZE.saturating_sub(self.hole_length.into());
+        let stored = self.decompress(&mut space[..expected])?;
+        self.place(stored, page)
+    }
+
+    /// Writes what stands around the hole, and the hole.
+    fn place(&self, stored: &[u8], page: &mut Page) -> Result<(), ImageError> {
         let hole = usize::from(self.hole_offset)
             ..usize::from(self.hole_offset) + usize::from(self.hole_length);
         if hole.end > PAGE_SIZE {
@@ -176,11 +193,6 @@ impl BlockImage<'_> {
             });
         }
         let expected = PAGE_SIZE - hole.len();
-        let mut space = [0; PAGE_SIZE];
-        let stored = match self.compression {
-            ImageCompression::None => self.bytes,
-            _ => self.decompress(&mut space[..expected])?,
-        };
         if stored.len() != expected {
             return Err(ImageError::Length {
                 found: stored.len(),

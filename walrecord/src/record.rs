@@ -480,13 +480,13 @@ impl<'a> Record<'a> {
         }
         self.main_data = main_data;
         let fork = ForkNumber::from_u8(flags & FORK_MASK)?;
+        // Read before any is written: all four then go in one step, which a copy of them need not wait for.
+        let [spc, db, rel, number] = [word(4), word(8), word(12), word(16)];
         let block = self.add_block();
         block.id = id;
-        block.tag.rel.spc = word(4);
-        block.tag.rel.db = word(8);
-        block.tag.rel.rel = word(12);
+        block.tag.rel = RelFileLocator { spc, db, rel };
+        block.tag.block = number;
         block.tag.fork = fork;
-        block.tag.block = word(16);
         block.will_init = flags & WILL_INIT != 0;
         block.image = None;
         block.data = (length != 0).then_some(data);
@@ -618,13 +618,14 @@ impl<'a> BlockRef<'a> {
             let bytes = Reader::new(body).take("block image", usize::from(header.length))?;
             self.image = Some(header.with_bytes(bytes));
         }
-        self.tag.rel = if flags & SAME_REL != 0 {
-            previous.ok_or(RecordError::NoPreviousRelation(id))?
+        if flags & SAME_REL != 0 {
+            self.tag.rel = previous.ok_or(RecordError::NoPreviousRelation(id))?;
+            self.tag.block = r.u32("block number")?;
         } else {
-            let [spc, db, rel] = r.array::<12>("relation").map(words)?;
-            RelFileLocator { spc, db, rel }
-        };
-        self.tag.block = r.u32("block number")?;
+            let [spc, db, rel, block] = r.array::<16>("relation and block number").map(words)?;
+            self.tag.rel = RelFileLocator { spc, db, rel };
+            self.tag.block = block;
+        }
         self.will_init = flags & WILL_INIT != 0;
         Ok(payload)
     }
@@ -660,12 +661,12 @@ impl BlockRef<'_> {
     }
 }
 
-/// Three little-endian words.
+/// Four little-endian words.
 #[inline]
-fn words(bytes: [u8; 12]) -> [u32; 3] {
+fn words(bytes: [u8; 16]) -> [u32; 4] {
     let word =
         |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-    [word(0), word(4), word(8)]
+    [word(0), word(4), word(8), word(12)]
 }
 
 const _: () = assert!(PAGE_SIZE <= u16::MAX as usize);

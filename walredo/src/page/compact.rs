@@ -5,13 +5,14 @@
 //! its final place, padding included. So bytes below the new `pd_upper` stay what they were, and one
 //! procedure serves: take items in line pointer order, put each below the one before.
 
+use std::hint::select_unpredictable;
 use std::ops::Range;
 
 use smallvec::SmallVec;
 use walrecord::Page;
 
 use crate::error::Fault;
-use crate::page::{self, ITEM_ID_SIZE, ItemFlag, ItemId, check_header, max_align};
+use crate::page::{self, ITEM_ID_SIZE, ItemId, check_header, max_align};
 
 /// Items that lie one below the other already, and so move as one.
 #[derive(Clone, Copy, Debug)]
@@ -22,33 +23,28 @@ struct Move {
 }
 
 impl Move {
-    /// Whether it overwrites what `other` has to take from there.
-    fn spoils(&self, other: &Move) -> bool {
-        self.to < other.from + other.length && other.from < self.to + self.length
+    fn source(&self) -> Range<usize> {
+        usize::from(self.from)..usize::from(self.from) + usize::from(self.length)
     }
 
     fn make(&self, page: &mut Page) {
-        let from = usize::from(self.from);
-        page.copy_within(from..from + usize::from(self.length), self.to.into());
+        page.copy_within(self.source(), self.to.into());
     }
 }
 
 /// What has to move where. Pages of which little was removed need one or two moves.
 struct Plan {
+    /// Each takes items from below those of the one before.
     moves: SmallVec<[Move; 8]>,
-    /// Every item lies below the one before: made in order, no move spoils another.
-    descending: bool,
+    /// The others: mostly of new items, lowest on the page, whose line pointers are low ones used again.
+    strays: SmallVec<[Move; 8]>,
     /// The bytes of all items, padding included.
     total: usize,
 }
 
 /// Moves the items of all line pointers that `keeps` says yes to up against the special area, in the order of
-/// the line pointers, and points these at them; sets `pd_upper`. `keeps` may change a line pointer. It is not
-/// asked about every one: a normal one with bytes stays as it is.
-pub(crate) fn compact(
-    page: &mut Page,
-    keeps: impl FnMut(&mut ItemId) -> bool,
-) -> Result<(), Fault> {
+/// the line pointers, and points these at them; sets `pd_upper`.
+pub(crate) fn compact(page: &mut Page, keeps: impl Fn(ItemId) -> bool) -> Result<(), Fault> {
     check_header(page)?;
     let room = page::special(page) - page::lower(page);
     let plan = plan(page, keeps)?;
@@ -59,105 +55,111 @@ pub(crate) fn compact(
         });
     }
     page::set_upper(page, page::special(page) - plan.total as u16);
-    if plan.descending {
-        plan.moves.iter().for_each(|it| it.make(page));
-    } else {
-        make_unordered(page, plan.moves);
-    }
+    plan.make(page);
     Ok(())
 }
 
 /// Finds what has to move, and points the line pointers there. The page's header is sound.
 #[inline]
-fn plan(page: &mut Page, mut keeps: impl FnMut(&mut ItemId) -> bool) -> Result<Plan, Fault> {
+fn plan(page: &mut Page, keeps: impl Fn(ItemId) -> bool) -> Result<Plan, Fault> {
     let area = usize::from(page::upper(page))..usize::from(page::special(page));
     let mut plan = Plan {
         moves: SmallVec::new(),
-        descending: true,
+        strays: SmallVec::new(),
         total: 0,
     };
-    // The items before the next one that lie one below the other, and where they go to.
+    // Items that lie one below the other, and where they go to.
     let mut run = area.end..area.end;
     let mut to = area.end;
-    for (index, stored) in page::item_ids_mut(page).iter_mut().enumerate() {
-        let mut id = ItemId::from_bytes(*stored);
-        let start = usize::from(id.offset());
-        let size = max_align(usize::from(id.length()));
-        let joins = start + size == run.start && (area.start..run.start).contains(&start);
-        if !joins || id.flag() != ItemFlag::Normal {
-            if !keeps(&mut id) {
-                *stored = id.to_bytes();
-                continue;
-            }
-            plan.push(&run, to);
-            run = plan
-                .start_run(&area, &run, id)
-                .ok_or_else(|| id.fault(index as u16 + 1))?;
-        }
-        run.start = start;
-        to = to.wrapping_sub(size);
-        *stored = id.with_offset(to as u16).to_bytes();
+    let mut ids = page::item_ids_mut(page);
+    let count = ids.len();
+    loop {
+        ids = extend_run(&mut run.start, &mut to, area.start, ids, &keeps);
+        plan.push(&run, to);
+        let Some(next) = ids.first() else { break };
+        let id = ItemId::from_bytes(*next);
+        let offset = (count - ids.len()) as u16 + 1;
+        let end = end_of_item(&area, id).ok_or_else(|| id.fault(offset))?;
+        run = end..end;
     }
-    plan.push(&run, to);
     plan.total = area.end.wrapping_sub(to);
     Ok(plan)
+}
+
+/// Takes items into a run as long as each lies right below the one before, not below `least`. Gives the line
+/// pointers from the first on whose item does not.
+#[inline]
+fn extend_run<'p>(
+    start: &mut usize,
+    to: &mut usize,
+    least: usize,
+    ids: &'p mut [[u8; ITEM_ID_SIZE]],
+    keeps: impl Fn(ItemId) -> bool,
+) -> &'p mut [[u8; ITEM_ID_SIZE]] {
+    let mut joined = 0;
+    for stored in ids.iter_mut() {
+        let id = ItemId::from_bytes(*stored);
+        // Which line pointers have items follows no pattern that a processor could foresee. So there is no branch: one
+        // without joins with no bytes.
+        let kept = keeps(id);
+        let at = select_unpredictable(kept, usize::from(id.offset()), *start);
+        let size = select_unpredictable(kept, max_align(usize::from(id.length())), 0);
+        if at + size != *start || at < least {
+            break;
+        }
+        *start = at;
+        *to = to.wrapping_sub(size);
+        let placed = select_unpredictable(kept, id.with_offset(*to as u16), id);
+        *stored = placed.to_bytes();
+        joined += 1;
+    }
+    &mut ids[joined..]
+}
+
+/// Where an item ends, padding included; none if it does not lie where it may.
+fn end_of_item(area: &Range<usize>, id: ItemId) -> Option<usize> {
+    let start = usize::from(id.offset());
+    let end = start + max_align(usize::from(id.length()));
+    (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(end)
 }
 
 impl Plan {
     /// Notes that a run of items goes to `to`, which is sensible only if the total is.
     fn push(&mut self, run: &Range<usize>, to: usize) {
-        if run.start != to {
-            self.moves.push(Move {
-                from: run.start as u16,
-                to: to as u16,
-                length: run.len() as u16,
-            });
+        if run.start == to {
+            return;
         }
-    }
-
-    /// An item that does not join the run before; none if it does not lie where it may.
-    fn start_run(
-        &mut self,
-        area: &Range<usize>,
-        before: &Range<usize>,
-        id: ItemId,
-    ) -> Option<Range<usize>> {
-        let start = usize::from(id.offset());
-        let end = start + max_align(usize::from(id.length()));
-        self.descending &= end <= before.start;
-        (start >= area.start && end <= area.end && start.is_multiple_of(8)).then_some(start..end)
-    }
-}
-
-/// More moves than this are not put in order: their page is copied.
-const FEW: usize = 8;
-
-/// Makes moves of which some spoil others, as after a new item took a low line pointer: each when it no longer
-/// does. Those that spoil one another in a circle take the items from a copy of the page.
-#[inline(never)]
-fn make_unordered(page: &mut Page, mut moves: SmallVec<[Move; 8]>) {
-    while moves.len() <= FEW {
-        let harmless = |it: &Move| {
-            let spoiled = moves.iter().filter(|other| it.spoils(other)).count();
-            spoiled == usize::from(it.spoils(it))
-        };
-        match moves.iter().position(harmless) {
-            Some(index) => moves.swap_remove(index).make(page),
-            None => break,
+        let from = run.start as u16;
+        while let Some(last) = self.moves.last().filter(|last| last.from < from) {
+            self.strays.push(*last);
+            self.moves.pop();
         }
+        self.moves.push(Move {
+            from,
+            to: to as u16,
+            length: run.len() as u16,
+        });
     }
-    if !moves.is_empty() {
-        make_from_copy(page, &moves);
-    }
-}
 
-#[inline(never)]
-fn make_from_copy(page: &mut Page, moves: &[Move]) {
-    let old = *page;
-    for it in moves {
-        let (from, to) = (usize::from(it.from), usize::from(it.to));
-        let length = usize::from(it.length);
-        page[to..to + length].copy_from_slice(&old[from..from + length]);
+    /// Moves that keep items in order spoil none of the others' items if first those that go up are made, from the
+    /// top, and then those that go down, from the bottom. Strays are put aside before, and put in place afterwards.
+    fn make(&self, page: &mut Page) {
+        let mut aside = SmallVec::<[u8; 1024]>::new();
+        for it in &self.strays {
+            aside.extend_from_slice(&page[it.source()]);
+        }
+        for it in self.moves.iter().filter(|it| it.to > it.from) {
+            it.make(page);
+        }
+        for it in self.moves.iter().rev().filter(|it| it.to < it.from) {
+            it.make(page);
+        }
+        let mut aside = &aside[..];
+        for it in &self.strays {
+            let (items, rest) = aside.split_at(it.length.into());
+            page[usize::from(it.to)..][..items.len()].copy_from_slice(items);
+            aside = rest;
+        }
     }
 }
 
@@ -175,21 +177,20 @@ pub(crate) fn repair_fragmentation(
     page: &mut Page,
     trailing: TrailingPointers,
 ) -> Result<(), Fault> {
-    let mut unused = 0;
-    compact(page, |id| {
-        let used = id.is_used();
-        unused += u16::from(!used);
-        *id = if used { *id } else { ItemId::UNUSED };
-        id.has_storage()
-    })?;
+    for stored in page::item_ids_mut(page) {
+        let id = ItemId::from_bytes(*stored);
+        *stored = select_unpredictable(id.is_used(), id, ItemId::UNUSED).to_bytes();
+    }
+    compact(page, ItemId::has_storage)?;
     if trailing == TrailingPointers::Cut {
         let ids = page::item_ids_mut(page).iter().rev();
         let cut = ids.take_while(|id| !ItemId::from_bytes(**id).is_used());
         let cut = cut.count() as u16;
-        unused -= cut;
         cut_line_pointers(page, cut);
     }
-    hint_free_lines(page, unused > 0);
+    let ids = page::item_ids_mut(page).iter();
+    let free = ids.fold(false, |free, id| free | !ItemId::from_bytes(*id).is_used());
+    hint_free_lines(page, free);
     Ok(())
 }
 
@@ -297,7 +298,7 @@ mod tests {
     /// What updates leave: one item removed, and a new one, lowest on the page, under a low number. Then two
     /// items of a size that changed places, which no order of moves serves.
     #[test]
-    fn moves_that_spoil_one_another_are_put_in_order_or_made_from_a_copy() {
+    fn items_that_change_their_order_are_put_aside() {
         for (swapped, removed) in [((2, 20), 9), ((2, 20), 20), ((1, 2), 3), ((5, 6), 30)] {
             let mut page = ZERO_PAGE;
             page::init(&mut page, 0);

@@ -65,7 +65,7 @@ pub(super) fn measure(job: &Job) -> Result<()> {
     let context = job.context();
     let mut bench = Measuring {
         rules: job.rules,
-        pages: Pages::new(Arc::clone(&job.base)),
+        pages: Pages::new(Arc::clone(&job.base))?,
         counts: Counts::default(),
         costs: BTreeMap::new(),
         runs: FxHashMap::default(),

@@ -2,6 +2,7 @@
 //! same base backup.
 
 mod cost;
+mod memory;
 mod pages;
 mod replay;
 mod stock;
@@ -218,13 +219,13 @@ fn compare(shares: &[Pages], dir: &Path) -> Result<Value> {
     let mut recovered = RecoveredDir::open(dir)?;
     let mut equal = 0u64;
     for (key, page) in shares.iter().flat_map(Pages::iter) {
-        if matches!(key, PageKey::Block(tag) if tag.fork == ForkNumber::Fsm) || is_blank(key, page)
+        if matches!(key, PageKey::Block(tag) if tag.fork == ForkNumber::Fsm) || is_blank(&key, page)
         {
             continue;
         }
         let mut expected = match key {
-            PageKey::Block(tag) => recovered.page(*tag),
-            PageKey::Slru(page) => recovered.slru_page(*page),
+            PageKey::Block(tag) => recovered.page(tag),
+            PageKey::Slru(page) => recovered.slru_page(page),
         }
         .with_context(|| format!("{key} after recovery"))?;
         let mut page = *page;

@@ -9,20 +9,52 @@ use anyhow::{Context, Result};
 use rustc_hash::FxHashMap;
 use stockpg::RecoveredDir;
 use walrecord::{
-    BlockNumber, ForkNumber, MetaEffect, PAGE_SIZE, Page, PageKey, RELSEG_BLOCKS, RelFileLocator,
-    SLRU_PAGES_PER_SEGMENT,
+    BlockNumber, BlockTag, ForkNumber, MetaEffect, PAGE_SIZE, Page, PageKey, RELSEG_BLOCKS,
+    RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 
-/// Pages whose memory is asked for at once.
-const SLAB: usize = 256;
+use super::memory::Memory;
 
 /// Every page that was asked for. One that a record meets first is read from the backup, one by one, as
 /// the startup process reads it into its buffers.
 pub(super) struct Pages {
     base: Base,
-    places: FxHashMap<PageKey, u32>,
-    slabs: Vec<Slab>,
-    used: u32,
+    /// Of each area the places of its pages, by number; [`NOWHERE`] for those that are not here.
+    places: FxHashMap<Area, Vec<u32>>,
+    memory: Memory,
+}
+
+const NOWHERE: u32 = u32::MAX;
+
+/// What pages are numbered in.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Area {
+    Fork(RelFileLocator, ForkNumber),
+    Log(SlruKind),
+}
+
+impl Area {
+    /// The area of a page, and the page's number in it.
+    #[inline]
+    fn of(key: &PageKey) -> (Area, usize) {
+        match key {
+            PageKey::Block(tag) => (Area::Fork(tag.rel, tag.fork), tag.block as usize),
+            PageKey::Slru(page) => (Area::Log(page.kind), page.page as usize),
+        }
+    }
+
+    /// The page of that number.
+    fn page(self, number: usize) -> PageKey {
+        let number = number as u32;
+        match self {
+            Area::Fork(rel, fork) => PageKey::Block(BlockTag {
+                rel,
+                fork,
+                block: number,
+            }),
+            Area::Log(kind) => PageKey::Slru(SlruPage { kind, page: number }),
+        }
+    }
 }
 
 /// The files of a backup that were read from.
@@ -36,8 +68,12 @@ struct Base {
 }
 
 impl Pages {
-    pub(super) fn new(dir: Arc<RecoveredDir>) -> Pages {
-        Pages {
+    /// No pages yet.
+    ///
+    /// # Errors
+    /// If there are no addresses for their memory.
+    pub(super) fn new(dir: Arc<RecoveredDir>) -> Result<Pages> {
+        Ok(Pages {
             base: Base {
                 dir,
                 files: FxHashMap::default(),
@@ -45,9 +81,8 @@ impl Pages {
                 cut: FxHashMap::default(),
             },
             places: FxHashMap::default(),
-            slabs: Vec::new(),
-            used: 0,
-        }
+            memory: Memory::new()?,
+        })
     }
 
     /// The page as it is now; all zeros if there is none.
@@ -58,24 +93,27 @@ impl Pages {
     /// the startup process: `XLogReadBufferForRedoExtended` with `RBM_ZERO_AND_LOCK`).
     #[inline]
     pub(super) fn get(&mut self, key: &PageKey, begins: bool) -> Result<&mut Page> {
-        let place = match self.places.get(key) {
-            Some(place) => *place,
-            None => self.load(key, begins)?,
+        let (area, number) = Area::of(key);
+        let known = self.places.get(&area).and_then(|it| it.get(number));
+        let place = match known {
+            Some(place) if *place != NOWHERE => *place,
+            _ => self.load(key, begins)?,
         };
-        Ok(page_at(&mut self.slabs, place))
+        Ok(self.memory.page_mut(place))
     }
 
     #[cold]
     fn load(&mut self, key: &PageKey, begins: bool) -> Result<u32> {
-        let place = self.used;
-        if place as usize == self.slabs.len() * SLAB {
-            self.slabs.push(Slab::new());
-        }
+        let place = self.memory.take()?;
         if !begins {
-            self.base.read(key, page_at(&mut self.slabs, place))?;
+            self.base.read(key, self.memory.page_mut(place))?;
         }
-        self.used += 1;
-        self.places.insert(*key, place);
+        let (area, number) = Area::of(key);
+        let places = self.places.entry(area).or_default();
+        if places.len() <= number {
+            places.resize(number + 1, NOWHERE);
+        }
+        places[number] = place;
         Ok(place)
     }
 
@@ -88,19 +126,15 @@ impl Pages {
             MetaEffect::RelationTruncate { rel, fork, blocks } => {
                 let cut = self.base.cut.entry((rel, fork)).or_insert(blocks);
                 *cut = blocks.min(*cut);
-                self.places.retain(|key, _| match key {
-                    PageKey::Block(tag) => (tag.rel, tag.fork) != (rel, fork) || tag.block < blocks,
-                    PageKey::Slru(_) => true,
-                });
+                if let Some(places) = self.places.get_mut(&Area::Fork(rel, fork)) {
+                    places.truncate(blocks as usize);
+                }
             }
             MetaEffect::RelationDrop { rel } => {
                 for fork in ForkNumber::ALL {
                     self.base.cut.insert((rel, fork), 0);
+                    self.places.remove(&Area::Fork(rel, fork));
                 }
-                self.places.retain(|key, _| match key {
-                    PageKey::Block(tag) => tag.rel != rel,
-                    PageKey::Slru(_) => true,
-                });
             }
             MetaEffect::DatabaseCopy { .. } | MetaEffect::DatabaseDrop { .. } => {
                 anyhow::bail!("{change:?} is not for this benchmark")
@@ -112,45 +146,18 @@ impl Pages {
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.places.len()
+        self.iter().count()
     }
 
     /// All of them, in no particular order.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&PageKey, &Page)> {
-        self.places.iter().map(|(key, place)| {
-            let slab = &self.slabs[*place as usize / SLAB];
-            (key, &slab.pages()[*place as usize % SLAB])
-        })
-    }
-}
-
-fn page_at(slabs: &mut [Slab], place: u32) -> &mut Page {
-    &mut slabs[place as usize / SLAB].pages_mut()[place as usize % SLAB]
-}
-
-/// Memory of [`SLAB`] pages, zeros at first. They begin where the processor's pages do: what the kernel copies
-/// to other places takes some processors twice the time.
-struct Slab {
-    bytes: Vec<u8>,
-    first: usize,
-}
-
-/// Where a slab's pages begin.
-const ALIGNMENT: usize = 4096;
-
-impl Slab {
-    fn new() -> Slab {
-        let bytes = vec![0; SLAB * PAGE_SIZE + ALIGNMENT];
-        let first = bytes.as_ptr().align_offset(ALIGNMENT);
-        Slab { bytes, first }
-    }
-
-    fn pages(&self) -> &[Page] {
-        self.bytes[self.first..].as_chunks().0
-    }
-
-    fn pages_mut(&mut self) -> &mut [Page] {
-        self.bytes[self.first..].as_chunks_mut().0
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PageKey, &Page)> {
+        let places = self.places.iter().flat_map(|(area, places)| {
+            let numbered = places.iter().enumerate();
+            numbered.map(|(number, place)| (area.page(number), *place))
+        });
+        places
+            .filter(|(_, place)| *place != NOWHERE)
+            .map(|(key, place)| (key, self.memory.page(place)))
     }
 }
 

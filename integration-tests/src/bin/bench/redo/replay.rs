@@ -64,7 +64,7 @@ pub(super) struct Counts {
 pub(super) fn replay(job: &Job, threads: u64) -> Result<(Vec<Pages>, Counts)> {
     let shares = thread::scope(|scope| {
         let running: Vec<_> = (0..threads)
-            .map(|number| scope.spawn(move || Share::new(job, number, threads).replay(job)))
+            .map(|number| scope.spawn(move || Share::new(job, number, threads)?.replay(job)))
             .collect();
         running.into_iter().map(join).collect::<Result<Vec<_>>>()
     })?;
@@ -93,23 +93,25 @@ struct Share {
 }
 
 impl Share {
-    fn new(job: &Job, number: u64, threads: u64) -> Share {
-        Share {
+    fn new(job: &Job, number: u64, threads: u64) -> Result<Share> {
+        Ok(Share {
             number,
             threads,
-            pages: Pages::new(Arc::clone(&job.base)),
+            pages: Pages::new(Arc::clone(&job.base))?,
             counts: Counts::default(),
-        }
+        })
     }
 
     fn replay(mut self, job: &Job) -> Result<Share> {
         let wal = WalFiles::open(&job.files)?;
         let context = job.context();
         let mut decoder = StreamDecoder::new(job.start, options(&job.rules));
+        let mut to_verify = self.number;
         while !decoder.ended() && decoder.fill(CHUNK, |at, buf| wal.read_at(at, buf))? > 0 {
             while let Some(found) = decoder.next_unverified()? {
-                if self.counts.records % self.threads == self.number {
+                if self.counts.records == to_verify {
                     found.verify()?;
+                    to_verify += self.threads;
                 }
                 self.counts.records += 1;
                 self.apply(&found.unverified(), &context)?;
@@ -126,13 +128,14 @@ impl Share {
         let mut outcome = Ok(());
         effects(&record, context, &mut |effect| {
             if outcome.is_ok() {
-                outcome = match effect {
-                    Effect::Page { key, touch } if self.owns(&key) => {
+                // By reference: an effect that is copied waits until it is written.
+                outcome = match &effect {
+                    Effect::Page { key, touch } if self.owns(key) => {
                         let (pages, counts) = (&mut self.pages, &mut self.counts);
-                        apply_to(&record, &key, begins(touch), &context.rules, pages, counts)
+                        apply_to(&record, key, begins(*touch), &context.rules, pages, counts)
                     }
                     Effect::Page { .. } => Ok(()),
-                    Effect::Meta(change) => self.pages.change(&change),
+                    Effect::Meta(change) => self.pages.change(change),
                 };
             }
         })
