@@ -28,6 +28,8 @@ pub(crate) struct Retained {
     latest: PgTime,
     /// The windows that are set.
     windows: (Option<u64>, Option<Duration>),
+    /// Up to here there was WAL.
+    upto: Lsn,
     /// Up to here windows may have let history go.
     passed: Lsn,
     /// The leases that were given.
@@ -42,6 +44,7 @@ impl Default for Retained {
             clock: Arc::new(ManualClock::new(BEGIN)),
             latest: BEGIN,
             windows: (None, None),
+            upto: Lsn::INVALID,
             passed: Lsn::INVALID,
             leases: BTreeMap::new(),
             asked: BTreeSet::new(),
@@ -57,6 +60,8 @@ impl World {
             .one_in(2)
             .then(|| Duration::from_micros(rng.between(0, 150)));
         self.retained.windows = (history_bytes, history_time);
+        // They move as soon as the store is open, whether or not it stays so.
+        self.note_window(self.import.1.max(self.retained.upto));
         StoreConfig {
             history_bytes,
             history_time,
@@ -85,6 +90,7 @@ impl World {
 
     /// There is WAL up to `upto` now, or soon.
     pub(crate) fn note_window(&mut self, upto: Lsn) {
+        self.retained.upto = self.retained.upto.max(upto);
         self.retained.passed = self.retained.passed.max(self.window_begin(upto));
     }
 

@@ -446,8 +446,7 @@ impl World {
         world.feed(&timeline, self.history.end(), rng)?;
         timeline.wait_for(self.history.end(), LIMIT)?;
         let from = timeline.progress().readable_from;
-        // Of an import that has come to its end only now, it knows where.
-        world.check_window(&timeline)?;
+        self.check_window(&timeline)?;
         self.check_at(&timeline, from)?;
         for _ in 0..3 {
             let lsn = self.some_lsn(&timeline, rng, self.history.end());
