@@ -22,7 +22,7 @@ use crate::timeline::stored_layer::StoredLayer;
 const KEYS_PER_LOOK: u64 = 256;
 
 /// So many times more runs than are merged at once, and compaction no longer stands back.
-const MOST_MERGES_BEHIND: usize = 2;
+const MOST_MERGES_BEHIND: usize = 4;
 
 /// How long compaction stands back before it looks again.
 const MOMENT: Duration = Duration::from_millis(50);

@@ -13,9 +13,6 @@ const GARBAGE_PART: u64 = 4;
 /// runs that lie below the cutoff whole.
 const WINDOW_PART: u64 = 8;
 
-/// A merge is of at most so many times the runs that are to become one: while a long one lasts, runs pile up.
-const MOST_TIMES: usize = 2;
-
 /// What is known of a run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct RunSize {
@@ -78,15 +75,12 @@ impl Policy {
         (first < deltas.len() && below >= enough).then(|| &runs[first..])
     }
 
-    /// The newest runs up to one size, if there are many of that; the oldest of them if there are more than is well.
+    /// The newest runs up to one size, if there are many of that: the more there are, the less often each is merged.
     fn tier<'a>(&self, deltas: &'a [RunSize]) -> Option<&'a [RunSize]> {
         let most = deltas.iter().map(|run| self.class(run)).max()?;
         (0..=most).find_map(|class| {
             let upto = deltas.iter().position(|run| self.class(run) > class);
             let tier = &deltas[..upto.unwrap_or(deltas.len())];
-            let tier = &tier[tier
-                .len()
-                .saturating_sub(self.merge_runs.saturating_mul(MOST_TIMES))..];
             let count = tier.iter().filter(|run| self.class(run) == class).count();
             if count < self.merge_runs {
                 None
@@ -160,16 +154,6 @@ mod tests {
         assert_eq!(POLICY.choose(&few), None);
         let many = runs(&[(5, 400), (9, 300), (12, 200), (1000, 100)]);
         assert_eq!(POLICY.choose(&many), ids(&[0, 1, 2]));
-    }
-
-    #[test]
-    fn a_merge_is_of_few_runs_however_many_wait() {
-        let sizes: Vec<(u64, u64)> = (0..20).map(|n| (5, 10_000 - 100 * n)).collect();
-        let with_base: Vec<_> = sizes.into_iter().chain([(1000, 100)]).collect();
-        assert_eq!(
-            POLICY.choose(&runs(&with_base)),
-            ids(&[14, 15, 16, 17, 18, 19])
-        );
     }
 
     #[test]
