@@ -113,7 +113,7 @@ pub struct NarrowStatsEntry(StatsEntry);
 pub struct WideStatsEntry(StatsEntry);
 
 /// `xl_xact_prepare` with all that follows it. The record's main data, whole, becomes the two-phase
-/// file: `pg_twophase/XXXXXXXX` is that and its CRC-32C.
+/// file: what is in `pg_twophase` under the transaction's id is that and its CRC-32C.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prepare<'a> {
     /// The transaction.

@@ -128,15 +128,15 @@ pub(in crate::layer) fn compression_of(frame: &[u8]) -> Compression {
     }
 }
 
-/// Checks the checksum of a block, whose bytes are exactly `frame`.
-pub(in crate::layer) fn check_frame(frame: &[u8]) -> Result<(), Damage> {
+/// Checks the checksum of a block, whose bytes are exactly `frame`, and gives what is behind it.
+pub(in crate::layer) fn check_frame(frame: &[u8]) -> Result<Reader<'_>, Damage> {
     let mut r = Reader::new(frame);
     let expected = r.u32("block checksum")?;
     let found = crc32c::crc32c(r.peek());
     if found != expected {
         return Err(Damage::Checksum { expected, found });
     }
-    Ok(())
+    Ok(r)
 }
 
 /// Checks a block, whose bytes are exactly `frame`, and gives its payload.
@@ -144,9 +144,7 @@ pub(in crate::layer) fn open_frame(
     frame: &[u8],
     block_type: BlockType,
 ) -> Result<Arc<[u8]>, Damage> {
-    check_frame(frame)?;
-    let mut r = Reader::new(frame);
-    r.u32("block checksum")?;
+    let mut r = check_frame(frame)?;
     let found = r.u8("block type")?;
     Damage::unless_equal("block type", block_type as u64, found.into())?;
     let method = r.u8("block compression")?;
