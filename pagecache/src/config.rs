@@ -42,6 +42,10 @@ pub struct StoreConfig {
     /// Runs of layers of about the same size that are merged into one. More means less writing, and more runs
     /// for a read to look through.
     pub merge_runs: usize,
+    /// Runs from which on, while layers wait to be written, compaction does not stand back any more, but merges quickly:
+    /// what it writes is half as large again and has fewer images, and is merged once more when there is time. Less
+    /// keeps runs fewer while much comes in, and writes more. Zero: it is always in a hurry.
+    pub hurried_runs: usize,
     /// Bytes of WAL below the last record in which every LSN stays readable. None: [`StoreConfig::history_time`]
     /// alone decides.
     pub history_bytes: Option<u64>,
@@ -69,6 +73,7 @@ impl Default for StoreConfig {
             layer_block: LayerOptions::DEFAULT_BLOCK_SIZE,
             compacted_layer: 256 << 20,
             merge_runs: 6,
+            hurried_runs: 12,
             history_bytes: None,
             history_time: None,
         }

@@ -10,7 +10,7 @@ use super::filter::Filter;
 use super::footer::{FOOTER_SIZE, Footer, HEADER_SIZE};
 use super::format::{Position, bytes_at};
 use super::index::{Index, IndexEntry};
-use super::{Damage, EntryRef, LayerError, LayerId, LayerSummary};
+use super::{Compression, Damage, EntryRef, LayerError, LayerId, LayerSummary};
 use crate::block_cache::{BlockCache, Owner};
 use crate::key::Key;
 use crate::storage::StorageFile;
@@ -125,6 +125,11 @@ impl Layer {
     /// Bytes of memory that the layer takes while it is open, cached blocks aside.
     pub fn memory(&self) -> usize {
         size_of::<Layer>() + self.top.len() + self.filter.as_ref().map_or(0, Filter::memory)
+    }
+
+    /// Whether it was written as one that stays, by [`LayerOptions::compact`](super::LayerOptions::compact).
+    pub fn is_compact(&self) -> bool {
+        self.footer.version >= Compression::Zstd.format_version()
     }
 
     /// Whether the layer may have a version of `key`: false is certain. Touches memory only. In a

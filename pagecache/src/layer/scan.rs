@@ -7,8 +7,7 @@ use walrecord::Lsn;
 
 use super::block::{DataBlock, PageBuffer, Row};
 use super::reader::{Caching, Place};
-use super::whole_block::WholeBlock;
-use super::{Compression, EntryRef, Layer, LayerError};
+use super::{Compression, EntryRef, KeyVersions, Layer, LayerError, WholeBlock};
 use crate::key::Key;
 
 /// The versions of a range of keys in ascending order. Uses blocks that are in the cache, but puts
@@ -103,6 +102,25 @@ impl Scan<'_> {
         };
         let (block, row) = (cursor.block(), cursor.rows.start);
         Some(block.entry(cursor.key, row, &mut self.buffer))
+    }
+
+    /// The version at which it stands and those of the same key behind it, as far as they lie in the same block,
+    /// lent until the next call; none before the first and behind the last.
+    pub fn side_by_side(&self) -> Option<KeyVersions<'_>> {
+        let State::At(cursor) = &self.state else {
+            return None;
+        };
+        let rows = cursor.rows.clone();
+        Some(KeyVersions::new(cursor.block(), cursor.key, rows))
+    }
+
+    /// Leaves out so many of [`Scan::side_by_side`], at least one: the next version is the one behind them.
+    pub fn leave(&mut self, count: usize) {
+        if let State::At(cursor) = &mut self.state {
+            // The next step leaves the last.
+            let count = count.saturating_sub(1).min(cursor.rows.len());
+            cursor.rows.start += count;
+        }
     }
 
     /// The data block that begins where the scan stands, if the whole of it is wanted and comes before `before`,

@@ -12,7 +12,7 @@ use super::format::{MAX_BLOCK_SIZE, MAX_VALUE, Position};
 use super::index::{self, IndexEntry};
 use super::output::{BlockThread, Output};
 use super::whole_block::WholeBlock;
-use super::{Compression, EntryKind, LayerKind, LayerOptions, LayerSummary};
+use super::{Compression, EntryKind, KeyVersions, LayerKind, LayerOptions, LayerSummary};
 use crate::key::Key;
 use crate::storage::StorageFile;
 
@@ -78,7 +78,45 @@ impl LayerWriter {
     /// above 1 GiB; if a layer of images gets anything but images and values.
     pub fn add(&mut self, key: &Key, lsn: Lsn, kind: EntryKind, value: &[u8]) -> io::Result<()> {
         let position = Position { key: *key, lsn };
+        self.check_order(position);
         self.check(position, kind, value);
+        self.make_room(key)?;
+        self.block.push(position, kind, value);
+        self.note(position, position, 1);
+        Ok(())
+    }
+
+    /// Appends versions of one key as another layer has them.
+    ///
+    /// # Errors
+    /// As [`LayerWriter::add`].
+    ///
+    /// # Panics
+    /// If the first is not above all before, or one is not what the layer holds.
+    pub fn add_versions(&mut self, versions: &KeyVersions<'_>) -> io::Result<()> {
+        let allowed = |kind| matches!(kind, EntryKind::Image | EntryKind::Value);
+        assert!(
+            self.options.kind == LayerKind::Delta || !versions.has(|kind| !allowed(kind)),
+            "changes in a layer of images"
+        );
+        let mut rest = versions.clone();
+        while let Some((first, _)) = rest.ends() {
+            self.check_order(first);
+            self.make_room(&first.key)?;
+            let size = self.options.block_size as usize;
+            let count = self
+                .block
+                .push_rows(first.key, rest.block(), rest.rows(), size);
+            if let Some((first, last)) = rest.first(count).ends() {
+                self.note(first, last, count);
+            }
+            rest = rest.behind(count);
+        }
+        Ok(())
+    }
+
+    /// Makes sure that there is room in the block for one more version, which is of `key`.
+    fn make_room(&mut self, key: &Key) -> io::Result<()> {
         let same_key = self.last.is_some_and(|last| last.key == *key);
         if self.block.size() >= self.options.block_size as usize && self.block.first().is_some() {
             self.close_block(same_key)?;
@@ -89,13 +127,16 @@ impl LayerWriter {
                 self.hashes.push(key.stable_hash());
             }
         }
-        self.block.push(position, kind, value);
-        self.first.get_or_insert(position);
-        self.last = Some(position);
-        self.min_lsn = self.min_lsn.min(lsn);
-        self.max_lsn = self.max_lsn.max(lsn);
-        self.entries += 1;
         Ok(())
+    }
+
+    /// Takes note of so many versions of one key that were added, from `first` to `last`.
+    fn note(&mut self, first: Position, last: Position, count: usize) {
+        self.first.get_or_insert(first);
+        self.last = Some(last);
+        self.min_lsn = self.min_lsn.min(first.lsn);
+        self.max_lsn = self.max_lsn.max(last.lsn);
+        self.entries += count as u64;
     }
 
     /// Appends a block of another layer as it is: all versions of its keys.
@@ -139,7 +180,7 @@ impl LayerWriter {
         self.blocks.push_frame(first, block.into_frame())
     }
 
-    fn check(&self, position: Position, kind: EntryKind, value: &[u8]) {
+    fn check_order(&self, position: Position) {
         let Position { key, lsn } = position;
         if let Some(last) = self.last {
             assert!(
@@ -149,6 +190,9 @@ impl LayerWriter {
                 last.lsn
             );
         }
+    }
+
+    fn check(&self, Position { key, lsn }: Position, kind: EntryKind, value: &[u8]) {
         assert!(value.len() <= MAX_VALUE, "{key} at {lsn}: value too long");
         assert!(
             kind != EntryKind::Image || value.len() == PAGE_SIZE,

@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{Advice, fadvise};
+
 use super::{
     AbortProcess, Access, Entry, FatalHandler, LOCK_FILE, LockError, Storage, StorageFile,
     StoreLock, check_relative,
@@ -231,5 +233,10 @@ impl StorageFile for LocalFile {
         self.file
             .sync_data()
             .inspect_err(|error| self.fatal.sync_failed(&self.path, error))
+    }
+
+    fn uncache(&self) {
+        // A file system that does not take hints keeps it.
+        let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
     }
 }

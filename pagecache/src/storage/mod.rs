@@ -151,6 +151,10 @@ pub trait StorageFile: Send + Sync + fmt::Debug {
     /// did not, nothing written to this file since its last sync may be relied on, and a later
     /// sync that succeeds does not change that: the kernel reports a lost write once.
     fn sync(&self) -> io::Result<()>;
+
+    /// Tells the file system that nobody will read what is durable of the file soon: the memory that caches it may
+    /// go to others. A hint, on which nothing but the time of reads depends.
+    fn uncache(&self) {}
 }
 
 /// What a file is opened for.

@@ -98,6 +98,8 @@ fn flush(
             layers.add_newest(own_run(&layer), layer);
         }
     });
+    // Pages are rebuilt from the layer from now on.
+    shared.wal.uncache(frozen.layer.read().start(), frozen.end);
     shared.tracker.set_flush_failure(None);
     shared.tracker.update(|progress| {
         progress.disk_consistent = frozen.end;

@@ -12,7 +12,9 @@ use super::stored_layer::StoredLayer;
 use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{EntryKind, LayerId, LayerOptions, LayerWriter, MAX_BLOCK_SIZE, WholeBlock};
+use crate::layer::{
+    EntryKind, KeyVersions, LayerId, LayerOptions, LayerWriter, MAX_BLOCK_SIZE, WholeBlock,
+};
 use crate::manifest::LayerRecord;
 use crate::storage::{Storage, remove_if_there};
 
@@ -79,6 +81,12 @@ impl LayerFile {
     ) -> Result<(), StoreError> {
         self.writer
             .add(key, lsn, kind, value)
+            .map_err(StoreError::io("writing", &self.file.path))
+    }
+
+    pub(crate) fn add_versions(&mut self, versions: &KeyVersions<'_>) -> Result<(), StoreError> {
+        self.writer
+            .add_versions(versions)
             .map_err(StoreError::io("writing", &self.file.path))
     }
 

@@ -8,7 +8,7 @@ use super::shared::Shared;
 
 /// Indexing slows when there are more than so many times the runs that are merged at once: each is one more for
 /// reads to look through.
-const SLOW_RUNS: usize = 4;
+const SLOW_RUNS: usize = 6;
 
 /// It waits for compaction while there are so many times more.
 const MAX_RUNS: usize = 8;
@@ -96,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_pause_grows_with_each_run_up_to_where_indexing_waits() {
-        assert_eq!(pause(24, 6), Duration::ZERO);
-        for runs in 25..=48 {
+        assert_eq!(pause(36, 6), Duration::ZERO);
+        for runs in 37..=48 {
             assert!(pause(runs, 6) > pause(runs - 1, 6), "{runs}");
         }
         assert!(pause(47, 6) < LONGEST_PAUSE);

@@ -60,6 +60,11 @@ impl Run {
         self.layers.iter().any(|layer| layer.damage().is_some())
     }
 
+    /// Whether one of its files was written to be merged once more.
+    pub(crate) fn is_makeshift(&self) -> bool {
+        self.layers.iter().any(|layer| layer.is_makeshift())
+    }
+
     /// Its layers, by first key.
     pub(crate) fn layers(&self) -> &[Arc<StoredLayer>] {
         &self.layers

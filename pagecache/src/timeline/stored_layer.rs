@@ -12,8 +12,8 @@ use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{
-    Compression, Damage, EntryRef, Layer, LayerError, LayerFinding, LayerId, LayerSummary, RunId,
-    Scan, WholeBlock,
+    Compression, Damage, EntryRef, KeyVersions, Layer, LayerError, LayerFinding, LayerId,
+    LayerKind, LayerSummary, RunId, Scan, WholeBlock,
 };
 use crate::manifest::LayerRecord;
 use crate::storage::{Access, Storage};
@@ -115,6 +115,12 @@ impl StoredLayer {
     /// What was found to be wrong with it, if anything was since the timeline was opened.
     pub(crate) fn damage(&self) -> Option<&Arc<StoreError>> {
         self.damage.get()
+    }
+
+    /// Whether it is known to be of changes, written to be merged once more.
+    pub(crate) fn is_makeshift(&self) -> bool {
+        let is_delta = self.summary.kind == LayerKind::Delta;
+        is_delta && self.open.get().is_some_and(|layer| !layer.is_compact())
     }
 
     /// Whether it may have a version of `key`: false is certain.
@@ -250,6 +256,18 @@ impl StoredScan<'_> {
     /// As [`Scan::entry`].
     pub(crate) fn entry(&mut self) -> Option<EntryRef<'_>> {
         self.scan.as_mut()?.entry()
+    }
+
+    /// As [`Scan::side_by_side`].
+    pub(crate) fn side_by_side(&self) -> Option<KeyVersions<'_>> {
+        self.scan.as_ref()?.side_by_side()
+    }
+
+    /// As [`Scan::leave`].
+    pub(crate) fn leave(&mut self, count: usize) {
+        if let Some(scan) = &mut self.scan {
+            scan.leave(count);
+        }
     }
 
     /// As [`Scan::whole_block`].

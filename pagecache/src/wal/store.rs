@@ -360,6 +360,24 @@ impl WalStore {
         Ok(removed)
     }
 
+    /// Tells the file system that nobody will read the segments soon that end above `from` and not above `to`.
+    pub fn uncache(&self, from: Lsn, to: Lsn) {
+        let layout = self.layout();
+        let mut at = from.max(layout.start);
+        while at < to {
+            let place = layout.place(at);
+            at = at + place.room;
+            if at > to {
+                return;
+            }
+            let path = self.path(place.segment);
+            let open = || self.storage.open(&path, Access::Read);
+            if let Ok(file) = self.handles.get(place.segment, open) {
+                file.uncache();
+            }
+        }
+    }
+
     /// Fills the front of `buf` with the bytes at `lsn` and gives their number: fewer than asked for
     /// only where the WAL ends.
     ///

@@ -34,6 +34,7 @@ pub(crate) const CONFIG: StoreConfig = StoreConfig {
     layer_block: 32 << 10,
     compacted_layer: 1 << 30,
     merge_runs: 1 << 20,
+    hurried_runs: 1 << 20,
     history_bytes: None,
     history_time: None,
 };

@@ -50,6 +50,7 @@ const CONFIG: StoreConfig = StoreConfig {
     layer_block: 32 << 10,
     compacted_layer: 16 << 10,
     merge_runs: 1 << 10,
+    hurried_runs: 1 << 10,
     history_bytes: None,
     history_time: None,
 };

@@ -79,6 +79,7 @@ pub(crate) fn config(rng: &mut Rng) -> StoreConfig {
         layer_block: 1 << rng.between(7, 15),
         compacted_layer: 1 << rng.between(10, 18),
         merge_runs: rng.between(2, 6) as usize,
+        hurried_runs: rng.below(3) as usize * 4,
         history_bytes: None,
         history_time: None,
     }

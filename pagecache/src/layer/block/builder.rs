@@ -1,6 +1,8 @@
 //! Makes the payload of a data block.
 
-use super::data::{KEY_ENTRY, ROW, TRAILER};
+use std::ops::Range;
+
+use super::data::{DataBlock, KEY_ENTRY, ROW, Row, TRAILER};
 use super::page_image::{self, Form};
 use crate::key::Key;
 use crate::layer::EntryKind;
@@ -21,13 +23,7 @@ pub(in crate::layer) struct DataBuilder {
 impl DataBuilder {
     /// Adds a version above all others.
     pub(in crate::layer) fn push(&mut self, position: Position, kind: EntryKind, value: &[u8]) {
-        if self.last_key != Some(position.key) {
-            let first_row = count(&self.rows, ROW);
-            self.keys.extend_from_slice(&position.key.to_bytes());
-            self.keys.extend_from_slice(&first_row.to_le_bytes());
-            self.last_key = Some(position.key);
-        }
-        self.first.get_or_insert(position);
+        self.begin(position);
         let form = match kind {
             EntryKind::Image => page_image::store(value, &mut self.payload),
             _ => {
@@ -40,6 +36,45 @@ impl DataBuilder {
             .extend_from_slice(&position.lsn.get().to_le_bytes());
         self.rows.push(kind as u8 | (form as u8) << 4);
         self.rows.extend_from_slice(&end.to_le_bytes());
+    }
+
+    /// Adds versions of one key, all above all others, as another block has them, until the payload has `size`
+    /// bytes: at least the first. Returns how many.
+    pub(in crate::layer) fn push_rows(
+        &mut self,
+        key: Key,
+        block: DataBlock<'_>,
+        rows: Range<Row>,
+        size: usize,
+    ) -> usize {
+        let lsn = block.lsn(rows.start);
+        self.begin(Position { key, lsn });
+        let from = block.value_start(rows.start);
+        let at = self.payload.len();
+        let mut taken = rows.start..rows.start;
+        for row in rows {
+            let end = at + (block.value_end(row) - from);
+            let end = u32::try_from(end).expect("a payload is bounded");
+            self.rows.extend_from_slice(block.row_head(row));
+            self.rows.extend_from_slice(&end.to_le_bytes());
+            taken.end = row + 1;
+            if self.size() + end as usize - at >= size {
+                break;
+            }
+        }
+        self.payload.extend_from_slice(block.stored(taken.clone()));
+        taken.len()
+    }
+
+    /// Makes sure that the key is in the table.
+    fn begin(&mut self, position: Position) {
+        if self.last_key != Some(position.key) {
+            let first_row = count(&self.rows, ROW);
+            self.keys.extend_from_slice(&position.key.to_bytes());
+            self.keys.extend_from_slice(&first_row.to_le_bytes());
+            self.last_key = Some(position.key);
+        }
+        self.first.get_or_insert(position);
     }
 
     /// Bytes of the payload if it were finished now.

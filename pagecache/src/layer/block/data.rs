@@ -244,15 +244,32 @@ impl<'a> DataBlock<'a> {
         lsn_at(self.rows, row * ROW)
     }
 
+    /// The stored bytes of versions that lie side by side.
+    pub(in crate::layer) fn stored(&self, rows: Range<Row>) -> &'a [u8] {
+        match rows.end.checked_sub(1) {
+            Some(last) if rows.start <= last => {
+                &self.values[self.value_start(rows.start)..self.value_end(last)]
+            }
+            _ => &[],
+        }
+    }
+
+    /// LSN, kind and form of a version, as they stand in its row.
+    pub(super) fn row_head(&self, row: Row) -> &'a [u8] {
+        &self.rows[row * ROW..row * ROW + ROW_END]
+    }
+
     fn first_row(&self, index: usize) -> Row {
         u32_at(self.keys, index * KEY_ENTRY + KEY_SIZE) as usize
     }
 
-    fn value_end(&self, row: Row) -> usize {
+    /// Where the stored bytes of a version end.
+    pub(super) fn value_end(&self, row: Row) -> usize {
         u32_at(self.rows, row * ROW + ROW_END) as usize
     }
 
-    fn value_start(&self, row: Row) -> usize {
+    /// Where they begin.
+    pub(super) fn value_start(&self, row: Row) -> usize {
         match row.checked_sub(1) {
             Some(before) => self.value_end(before),
             None => 0,

@@ -4,6 +4,7 @@ mod damage;
 mod golden;
 mod model;
 mod reading;
+mod side_by_side;
 mod whole;
 
 use std::collections::BTreeMap;
@@ -167,5 +168,14 @@ impl Random {
     fn bytes(&mut self, len: u64) -> Vec<u8> {
         // Few distinct bytes, so that some of it compresses.
         (0..len).map(|_| self.below(4) as u8).collect()
+    }
+}
+
+/// What a copy has in common with its original, whatever its blocks are.
+fn sizeless(summary: &LayerSummary) -> LayerSummary {
+    LayerSummary {
+        file_size: 0,
+        checksum: 0,
+        ..*summary
     }
 }

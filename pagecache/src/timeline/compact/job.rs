@@ -7,8 +7,9 @@ use std::time::Duration;
 use slog::warn;
 use walrecord::Lsn;
 
+use super::effort::Effort;
 use super::merge::Merge;
-use super::output::{OPTIONS, Outputs};
+use super::output::Outputs;
 use super::retention::Retention;
 use super::rewrite::Rewriter;
 use crate::error::StoreError;
@@ -20,9 +21,6 @@ use crate::timeline::stored_layer::StoredLayer;
 
 /// Keys after which a compaction looks whether others wait for it.
 const KEYS_PER_LOOK: u64 = 256;
-
-/// So many times more runs than are merged at once, and compaction no longer stands back.
-const MOST_MERGES_BEHIND: usize = 4;
 
 /// How long compaction stands back before it looks again.
 const MOMENT: Duration = Duration::from_millis(50);
@@ -92,8 +90,13 @@ pub(super) fn give_up(shared: &Shared, rewrite: &Rewrite) -> Result<bool, StoreE
     Ok(true)
 }
 
-/// Goes on with what was begun. Returns whether it came to its end: if the timeline stops, it does not.
-pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, StoreError> {
+/// Goes on with what was begun, by the effort that `effort` says for each file. Returns whether it came to its end:
+/// if the timeline stops, it does not.
+pub(super) fn go_on(
+    shared: &Arc<Shared>,
+    rewrite: &Rewrite,
+    effort: impl Fn() -> Effort,
+) -> Result<bool, StoreError> {
     let layers = shared.layers();
     // What was made so far may be all that is left of the oldest.
     let mut older = layers.runs().iter().rev().map(|run| run.id());
@@ -111,7 +114,7 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
     let lsns = min..=summaries().map(|it| it.max_lsn).max().unwrap_or_default();
     let mut rewriter = Rewriter::new(shared, layers, retention, is_bottom, &lsns);
     let mut merge = Merge::new(inputs.iter(), rewrite.done);
-    let mut out = Outputs::new(shared);
+    let mut out = Outputs::new(shared, effort());
     let mut keys = 0_u64;
     while let Some(key) = merge.peek()? {
         if keys.is_multiple_of(KEYS_PER_LOOK) && !wait_for_ingest(shared) {
@@ -119,10 +122,11 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
         }
         keys += 1;
         if out.is_due(&key) {
-            publish(shared, rewrite, out.finish_file()?, Some(key))?;
+            publish(shared, rewrite, out.finish_file(effort())?, Some(key))?;
             rewriter.layers = shared.layers();
         }
-        if let Some(block) = merge.whole_block(OPTIONS.compression)?
+        let compression = out.effort().options().compression;
+        if let Some(block) = merge.whole_block(compression)?
             && rewriter.keeps(&block)?
         {
             out.add_block(block)?;
@@ -131,18 +135,17 @@ pub(super) fn go_on(shared: &Arc<Shared>, rewrite: &Rewrite) -> Result<bool, Sto
         }
         rewriter.key(&key, &mut merge, &mut out)?;
     }
-    publish(shared, rewrite, out.finish_file()?, None)?;
+    publish(shared, rewrite, out.finish_file(effort())?, None)?;
     Ok(true)
 }
 
 /// Stands back while layers wait to be written, unless runs have become too many for reads; a full disk, which
 /// compaction may free, is not waited for. Returns false if the timeline stops.
 fn wait_for_ingest(shared: &Shared) -> bool {
-    let most_runs = shared.config.merge_runs.saturating_mul(MOST_MERGES_BEHIND);
     let goes_before = || {
         let layers = shared.layers();
         !layers.frozen.is_empty()
-            && layers.runs().len() < most_runs
+            && layers.runs().len() < shared.config.hurried_runs
             && shared.tracker.flush_failure().is_none()
     };
     while goes_before() {

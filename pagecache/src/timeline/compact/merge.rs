@@ -9,7 +9,7 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{Compression, EntryKind, WholeBlock};
+use crate::layer::{Compression, EntryKind, KeyVersions, WholeBlock};
 use crate::timeline::stored_layer::{StoredLayer, StoredScan};
 
 /// Reads layers side by side, each from where it is needed on. Memory is a block of each layer that is being
@@ -81,10 +81,7 @@ impl<'a> Merge<'a> {
             return Ok(None);
         };
         if self.last.replace((key, lsn)) == Some((key, lsn)) {
-            return Err(StoreError::DuplicateVersion {
-                key: key.to_string(),
-                lsn,
-            });
+            return Err(duplicate(&key, lsn));
         }
         let given = self.sources[index].entry().map(|entry| {
             f(Version {
@@ -95,6 +92,48 @@ impl<'a> Merge<'a> {
         });
         self.advance(index)?;
         Ok(given)
+    }
+
+    /// The next versions, if they are of `key`: one or more that lie side by side in a layer, with none of the others
+    /// in between.
+    pub(super) fn side_by_side(
+        &mut self,
+        key: &Key,
+    ) -> Result<Option<KeyVersions<'_>>, StoreError> {
+        if !self.has(key, Lsn::MAX)? {
+            return Ok(None);
+        }
+        let Some((key, lsn, index)) = self.least else {
+            return Ok(None);
+        };
+        if self.last == Some((key, lsn)) {
+            return Err(duplicate(&key, lsn));
+        }
+        let Some(versions) = self.sources[index].side_by_side() else {
+            return Ok(None);
+        };
+        let other = self
+            .others
+            .peek()
+            .map(|Reverse((key, lsn, _))| (*key, *lsn));
+        Ok(Some(match other {
+            // The first is below, unless it is there twice: then it is found next.
+            Some((other, above)) if other == key && above > lsn => versions.below(above),
+            Some((other, _)) if other == key => versions.first(1),
+            _ => versions,
+        }))
+    }
+
+    /// Goes on behind so many of [`Merge::side_by_side`], the last of them at `last`.
+    pub(super) fn leave(&mut self, count: usize, last: Lsn) -> Result<(), StoreError> {
+        if let Some((key, _, index)) = self.least
+            && count > 0
+        {
+            self.last = Some((key, last));
+            self.sources[index].leave(count);
+            self.advance(index)?;
+        }
+        Ok(())
     }
 
     /// The block that comes next, if nothing of the other layers comes in between or is of the same keys.
@@ -165,5 +204,12 @@ impl<'a> Merge<'a> {
             }
         };
         Ok(())
+    }
+}
+
+fn duplicate(key: &Key, lsn: Lsn) -> StoreError {
+    StoreError::DuplicateVersion {
+        key: key.to_string(),
+        lsn,
     }
 }

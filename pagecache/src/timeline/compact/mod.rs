@@ -8,6 +8,7 @@
 //! and from there on the old ones; a reader of a key sees one or the other.
 
 mod chain;
+mod effort;
 mod job;
 mod merge;
 mod output;
@@ -24,10 +25,12 @@ use super::Timeline;
 use super::shared::Shared;
 use crate::error::StoreError;
 use crate::layer::RunId;
+use effort::Effort;
 use policy::{Policy, RunSize};
 
-/// How far the thread stands back (the system's nice value): behind the one that writes layers.
-const NICE: i32 = 10;
+/// How far the thread stands back (the system's nice value): as the one that writes layers. Which of them goes first
+/// is decided by what waits.
+const NICE: i32 = 5;
 
 /// Pause before a compaction that failed is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -136,7 +139,11 @@ fn compact(
             warn!(shared.log, "a compaction stays as it is: damage is in its way"; "into" => %rewrite.into);
             return Ok(merges);
         }
-        let done = match job::go_on(shared, &rewrite) {
+        let effort = || match wants_all {
+            true => Effort::of_all(shared),
+            false => Effort::affordable(shared),
+        };
+        let done = match job::go_on(shared, &rewrite, effort) {
             Err(error) if error.is_damage() => {
                 warn!(shared.log, "compaction leaves what is damaged"; "error" => %error);
                 // It is stuck now.
@@ -173,6 +180,7 @@ fn choose(shared: &Shared) -> Option<Vec<RunId>> {
             has_base: false,
             cutoff: shared.cutoff_of_merges(&manifest),
             last: manifest.disk_consistent_lsn,
+            hurries: Effort::affordable(shared) == Effort::Quick,
         };
         (manifest.ancestor.is_none(), policy)
     };

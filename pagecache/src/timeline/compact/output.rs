@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use walrecord::Lsn;
 
+use super::effort::Effort;
 use crate::error::StoreError;
 use crate::key::{Key, KeyKind};
-use crate::layer::{EntryKind, LayerKind, LayerOptions, WholeBlock};
+use crate::layer::{EntryKind, KeyVersions, WholeBlock};
 use crate::timeline::layer_file::LayerFile;
 use crate::timeline::shared::Shared;
 use crate::timeline::stored_layer::StoredLayer;
@@ -14,12 +15,11 @@ use crate::timeline::stored_layer::StoredLayer;
 /// Blocks of a relation that are stored and moved as one: a segment file of Postgres, 1 GiB.
 const CHUNK_BLOCKS: u32 = 1 << 17;
 
-/// What is compacted stays longer, and is read less often, than it took to write.
-pub(super) const OPTIONS: LayerOptions = LayerOptions::compact(LayerKind::Delta);
-
 /// Takes versions in ascending order.
 pub(super) struct Outputs<'a> {
     shared: &'a Arc<Shared>,
+    /// For the file that is begun next.
+    effort: Effort,
     file: Option<LayerFile>,
     /// Of versions in the file, before compression.
     bytes: u64,
@@ -27,13 +27,19 @@ pub(super) struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>) -> Outputs<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, effort: Effort) -> Outputs<'a> {
         Outputs {
             shared,
+            effort,
             file: None,
             bytes: 0,
             last: None,
         }
+    }
+
+    /// How versions are written at present.
+    pub(super) fn effort(&self) -> Effort {
+        self.effort
     }
 
     pub(super) fn add(
@@ -49,6 +55,17 @@ impl<'a> Outputs<'a> {
         Ok(())
     }
 
+    /// Adds versions of one key as one of the files has them that are compacted.
+    pub(super) fn add_versions(&mut self, versions: &KeyVersions<'_>) -> Result<(), StoreError> {
+        let Some(last) = versions.iter().last() else {
+            return Ok(());
+        };
+        self.file()?.add_versions(versions)?;
+        self.bytes += versions.stored_bytes();
+        self.last = Some(last.key);
+        Ok(())
+    }
+
     /// Adds a block of one of the files that are compacted, as it is.
     pub(super) fn add_block(&mut self, block: WholeBlock) -> Result<(), StoreError> {
         self.bytes += block.payload_len();
@@ -59,7 +76,7 @@ impl<'a> Outputs<'a> {
     fn file(&mut self) -> Result<&mut LayerFile, StoreError> {
         Ok(match &mut self.file {
             Some(file) => file,
-            none => none.insert(LayerFile::create(self.shared, OPTIONS)?),
+            none => none.insert(LayerFile::create(self.shared, self.effort.options())?),
         })
     }
 
@@ -70,8 +87,12 @@ impl<'a> Outputs<'a> {
         self.bytes >= target || (at_chunk && self.bytes >= target / 2)
     }
 
-    /// Ends the file, if there is one: it is durable then, and nobody knows of it.
-    pub(super) fn finish_file(&mut self) -> Result<Option<Arc<StoredLayer>>, StoreError> {
+    /// Ends the file, if there is one: it is durable then, and nobody knows of it. The next one is written by `effort`.
+    pub(super) fn finish_file(
+        &mut self,
+        effort: Effort,
+    ) -> Result<Option<Arc<StoredLayer>>, StoreError> {
+        self.effort = effort;
         self.bytes = 0;
         let finished = self.file.take().map(|file| file.finish(self.shared));
         Ok(finished.transpose()?.map(Arc::new))

@@ -20,6 +20,8 @@ pub(super) struct RunSize {
     pub(super) bytes: u64,
     pub(super) min_lsn: Lsn,
     pub(super) max_lsn: Lsn,
+    /// Written to be merged once more.
+    pub(super) is_makeshift: bool,
 }
 
 impl From<&Run> for RunSize {
@@ -29,6 +31,7 @@ impl From<&Run> for RunSize {
             bytes: run.bytes(),
             min_lsn: run.min_lsn(),
             max_lsn: run.max_lsn(),
+            is_makeshift: run.is_makeshift(),
         }
     }
 }
@@ -46,6 +49,8 @@ pub(super) struct Policy {
     pub(super) cutoff: Lsn,
     /// The newest LSN.
     pub(super) last: Lsn,
+    /// Merges are quick at present: what they make is of use where there are many small runs.
+    pub(super) hurries: bool,
 }
 
 impl Policy {
@@ -58,7 +63,8 @@ impl Policy {
         let chosen = base
             .and_then(|base| self.garbage(deltas, base, runs))
             .or_else(|| self.tier(deltas))
-            .or_else(|| self.too_many(deltas))?;
+            .or_else(|| self.too_many(deltas))
+            .or_else(|| self.makeshift(deltas))?;
         Some(chosen.iter().map(|run| run.id).collect())
     }
 
@@ -75,17 +81,24 @@ impl Policy {
         (first < deltas.len() && below >= enough).then(|| &runs[first..])
     }
 
-    /// The newest runs up to one size, if there are many of that: the more there are, the less often each is merged.
+    /// The newest runs up to one size, if there are many of that: the more there are, the less often each is merged. In
+    /// a hurry only so many that it is soon over, and of the large ones only when there are twice as many.
     fn tier<'a>(&self, deltas: &'a [RunSize]) -> Option<&'a [RunSize]> {
         let most = deltas.iter().map(|run| self.class(run)).max()?;
         (0..=most).find_map(|class| {
             let upto = deltas.iter().position(|run| self.class(run) > class);
             let tier = &deltas[..upto.unwrap_or(deltas.len())];
             let count = tier.iter().filter(|run| self.class(run) == class).count();
-            if count < self.merge_runs {
+            let (least, most) = match (self.hurries, class) {
+                (false, _) => (self.merge_runs, usize::MAX),
+                (true, 0) => (self.merge_runs, self.merge_runs * 2),
+                (true, _) => (self.merge_runs * 2, self.merge_runs * 2),
+            };
+            let oldest = &tier[tier.len().saturating_sub(most)..];
+            if count < least {
                 None
-            } else if self.fits(tier) {
-                Some(tier)
+            } else if self.fits(oldest) {
+                Some(oldest)
             } else {
                 let mut groups = tier.windows(self.merge_runs);
                 groups.rfind(|group| self.fits(group))
@@ -100,6 +113,20 @@ impl Policy {
         }
         let bytes = |group: &&[RunSize]| group.iter().map(|run| run.bytes).sum::<u64>();
         deltas.windows(self.merge_runs).min_by_key(bytes)
+    }
+
+    /// Those that quick merges made, once there is time: they become one, as it is to stay. Small ones wait for others.
+    fn makeshift<'a>(&self, deltas: &'a [RunSize]) -> Option<&'a [RunSize]> {
+        let is_due = |run: &RunSize| run.is_makeshift && self.class(run) > 0;
+        if self.hurries {
+            return None;
+        }
+        let first = deltas.iter().position(is_due)?;
+        let others = deltas[first + 1..].iter().take_while(|run| is_due(run));
+        let most = first + 1 + others.count();
+        let mut groups = (first + 2..=most).rev().map(|end| &deltas[first..end]);
+        let largest = groups.find(|group| self.fits(group));
+        Some(largest.unwrap_or(&deltas[first..=first]))
     }
 
     /// Whether a run made of these is not too long for the window.
@@ -129,6 +156,7 @@ mod tests {
         has_base: true,
         cutoff: Lsn::INVALID,
         last: Lsn::new(10_000),
+        hurries: false,
     };
 
     /// Runs, newest first, from (bytes, largest LSN), each as long as to the next.
@@ -140,6 +168,7 @@ mod tests {
             bytes: *bytes,
             min_lsn: Lsn::new(min),
             max_lsn: Lsn::new(*max),
+            is_makeshift: false,
         })
         .collect()
     }
@@ -192,6 +221,43 @@ mod tests {
         assert_eq!(policy.choose(&long), None);
         let short = runs(&[(9, 1000), (9, 990), (9, 980), (9, 970), (1000, 100)]);
         assert_eq!(policy.choose(&short), ids(&[0, 1, 2]));
+    }
+
+    #[test]
+    fn in_a_hurry_small_runs_are_merged_and_large_ones_wait() {
+        let policy = Policy {
+            hurries: true,
+            ..POLICY
+        };
+        let large = runs(&[(5, 500), (60, 400), (60, 300), (60, 200), (1000, 100)]);
+        assert_eq!(policy.choose(&large), None);
+        let small = runs(&[(5, 600), (5, 500), (5, 400), (60, 300), (1000, 100)]);
+        assert_eq!(policy.choose(&small), ids(&[0, 1, 2]));
+        let many: Vec<_> = (0..9).map(|n| (5, 900 - n)).chain([(1000, 100)]).collect();
+        assert_eq!(policy.choose(&runs(&many)), ids(&[3, 4, 5, 6, 7, 8]));
+        let many: Vec<_> = (0..6).map(|n| (60, 900 - n)).chain([(1000, 100)]).collect();
+        assert_eq!(policy.choose(&runs(&many)), ids(&[0, 1, 2, 3, 4, 5]));
+    }
+
+    #[test]
+    fn what_was_merged_in_a_hurry_is_merged_once_more_when_there_is_time() {
+        let mut some = runs(&[(5, 500), (60, 400), (60, 300), (1000, 200), (1000, 100)]);
+        for number in [0, 1, 2, 4] {
+            some[number].is_makeshift = true;
+        }
+        assert_eq!(POLICY.choose(&some), ids(&[1, 2]));
+        let hurried = Policy {
+            hurries: true,
+            ..POLICY
+        };
+        assert_eq!(hurried.choose(&some), None);
+        // Together they would be too long for the window.
+        let windowed = Policy {
+            cutoff: Lsn::new(50),
+            last: Lsn::new(1000),
+            ..POLICY
+        };
+        assert_eq!(windowed.choose(&some), ids(&[1]));
     }
 
     #[test]

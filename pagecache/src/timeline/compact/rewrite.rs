@@ -7,12 +7,13 @@ use std::sync::Arc;
 use walrecord::{Lsn, PageKey};
 
 use super::chain::Chain;
+use super::effort::Effort;
 use super::merge::Merge;
 use super::output::Outputs;
 use super::retention::Retention;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
-use crate::layer::{BlockVersion, EntryKind, WholeBlock};
+use crate::layer::{BlockVersion, EntryKind, KeyVersions, WholeBlock};
 use crate::meta::is_tombstone;
 use crate::timeline::chain_bound::ChainLength;
 use crate::timeline::layers::LayerSet;
@@ -33,6 +34,7 @@ pub(super) struct Rewriter<'a> {
     import_stop: Lsn,
     /// What is rewritten holds all versions around the import's stop position.
     has_import_stop: bool,
+
     points: Vec<Lsn>,
     chain: Chain,
     value: Vec<u8>,
@@ -80,13 +82,27 @@ impl<'a> Rewriter<'a> {
         let mut points = std::mem::take(&mut self.points);
         self.retention.points_of(key, &mut points);
         let result = match key.as_page() {
-            Some(page) => self
-                .page_below(key, page, &points, merge, out)
-                .and_then(|()| self.page_above(key, page, merge, out)),
+            Some(page) => self.page(key, page, &points, merge, out),
             None => self.values(key, &points, merge, out),
         };
         self.points = points;
         result
+    }
+
+    fn page(
+        &mut self,
+        key: &Key,
+        page: PageKey,
+        points: &[Lsn],
+        merge: &mut Merge<'_>,
+        out: &mut Outputs<'_>,
+    ) -> Result<(), StoreError> {
+        self.page_below(key, page, points, merge, out)?;
+        let is_fuzzy = merge.has(key, Lsn::new(self.import_stop.get().saturating_sub(1)))?;
+        match out.effort() {
+            Effort::Quick if !is_fuzzy => self.page_above_quickly(key, page, merge, out),
+            _ => self.page_above(key, page, merge, out),
+        }
     }
 
     /// Whether a block, which has all versions of its keys, comes out as it is: there are no changes in it, which may
@@ -174,7 +190,7 @@ impl<'a> Rewriter<'a> {
         merge: &mut Merge<'_>,
         out: &mut Outputs<'_>,
     ) -> Result<(), StoreError> {
-        let max_deltas = self.shared.config.compacted_deltas;
+        let max_deltas = out.effort().max_deltas(&self.shared.config);
         let mut length = ChainLength::default();
         loop {
             let chain = &mut self.chain;
@@ -202,6 +218,62 @@ impl<'a> Rewriter<'a> {
             }
             self.chain.write_newest(key, out)?;
         }
+    }
+
+    /// The same in a hurry: all versions as they are, but where changes are very many an image.
+    fn page_above_quickly(
+        &mut self,
+        key: &Key,
+        page: PageKey,
+        merge: &mut Merge<'_>,
+        out: &mut Outputs<'_>,
+    ) -> Result<(), StoreError> {
+        let mut length = ChainLength::default();
+        while let Some(versions) = merge.side_by_side(key)? {
+            let max_deltas = out.effort().max_deltas(&self.shared.config);
+            let count = self.count_until_due(&versions, &mut length, max_deltas);
+            let before = count.checked_sub(1).and_then(|last| versions.lsn(last));
+            let due = versions.lsn(count);
+            if let Some(before) = before {
+                out.add_versions(&versions.first(count))?;
+                merge.leave(count, before)?;
+            }
+            let Some(due) = due else {
+                continue;
+            };
+            // What is held of the page has a gap.
+            self.chain.forget();
+            if self.make_image(page, due)? {
+                self.chain.write_newest(key, out)?;
+            } else if let Some(versions) = merge.side_by_side(key)? {
+                out.add_versions(&versions.first(1))?;
+            }
+            merge.leave(1, due)?;
+            length = ChainLength::based();
+        }
+        Ok(())
+    }
+
+    /// How many of the versions come before one that is due to be an image; all, if none is. `length` is that of the
+    /// changes before.
+    fn count_until_due(
+        &mut self,
+        versions: &KeyVersions<'_>,
+        length: &mut ChainLength,
+        max_deltas: usize,
+    ) -> usize {
+        for (number, version) in versions.iter().enumerate() {
+            let needs_older = version.kind.needs_older();
+            if !needs_older {
+                // Whatever kept the page from being known.
+                self.chain.reset();
+            }
+            length.add(needs_older, versions.stored_len(number) as u64);
+            if needs_older && length.is_due(max_deltas) {
+                return number;
+            }
+        }
+        versions.len()
     }
 
     /// Ends the changes that an import met with, of this `length`, with the page as it was when that was over.
