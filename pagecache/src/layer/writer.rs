@@ -78,10 +78,9 @@ impl LayerWriter {
     /// above 1 GiB; if a layer of images gets anything but images and values.
     pub fn add(&mut self, key: &Key, lsn: Lsn, kind: EntryKind, value: &[u8]) -> io::Result<()> {
         let position = Position { key: *key, lsn };
-        self.check_order(position);
         self.check(position, kind, value);
-        self.make_room(key)?;
-        self.block.push(position, kind, value);
+        self.make_room(position)?;
+        self.block.push(lsn, kind, value);
         self.note(position, position, 1);
         Ok(())
     }
@@ -101,12 +100,9 @@ impl LayerWriter {
         );
         let mut rest = versions.clone();
         while let Some((first, _)) = rest.ends() {
-            self.check_order(first);
-            self.make_room(&first.key)?;
+            self.make_room(first)?;
             let size = self.options.block_size as usize;
-            let count = self
-                .block
-                .push_rows(first.key, rest.block(), rest.rows(), size);
+            let count = self.block.push_rows(rest.block(), rest.rows(), size);
             if let Some((first, last)) = rest.first(count).ends() {
                 self.note(first, last, count);
             }
@@ -115,9 +111,16 @@ impl LayerWriter {
         Ok(())
     }
 
-    /// Makes sure that there is room in the block for one more version, which is of `key`.
-    fn make_room(&mut self, key: &Key) -> io::Result<()> {
-        let same_key = self.last.is_some_and(|last| last.key == *key);
+    /// Makes sure that there is room in the block for one more version, which must be above all others, and that the
+    /// block has its key.
+    fn make_room(&mut self, position: Position) -> io::Result<()> {
+        let Position { key, lsn } = position;
+        let (same_key, is_above) = match self.last {
+            Some(last) if last.key == key => (true, last.lsn < lsn),
+            Some(last) => (false, last.key < key),
+            None => (false, true),
+        };
+        assert!(is_above, "{key} at {lsn} is added behind {:?}", self.last);
         if self.block.size() >= self.options.block_size as usize && self.block.first().is_some() {
             self.close_block(same_key)?;
         }
@@ -126,6 +129,9 @@ impl LayerWriter {
             if self.options.kind == LayerKind::Delta {
                 self.hashes.push(key.stable_hash());
             }
+        }
+        if !same_key || self.block.first().is_none() {
+            self.block.begin_key(position);
         }
         Ok(())
     }
@@ -178,18 +184,6 @@ impl LayerWriter {
         self.first.get_or_insert(first);
         self.last = Some(data.last());
         self.blocks.push_frame(first, block.into_frame())
-    }
-
-    fn check_order(&self, position: Position) {
-        let Position { key, lsn } = position;
-        if let Some(last) = self.last {
-            assert!(
-                last < position,
-                "{key} at {lsn} is added behind {} at {}",
-                last.key,
-                last.lsn
-            );
-        }
     }
 
     fn check(&self, Position { key, lsn }: Position, kind: EntryKind, value: &[u8]) {

@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use super::data::{DataBlock, KEY_ENTRY, ROW, Row, TRAILER};
+use walrecord::Lsn;
+
+use super::data::{DataBlock, KEY_ENTRY, ROW, Row, TRAILER, encode_row};
 use super::page_image::{self, Form};
-use crate::key::Key;
 use crate::layer::EntryKind;
 use crate::layer::format::Position;
 
@@ -16,14 +17,21 @@ pub(in crate::layer) struct DataBuilder {
     keys: Vec<u8>,
     rows: Vec<u8>,
     first: Option<Position>,
-    last_key: Option<Key>,
     continued: bool,
 }
 
 impl DataBuilder {
-    /// Adds a version above all others.
-    pub(in crate::layer) fn push(&mut self, position: Position, kind: EntryKind, value: &[u8]) {
-        self.begin(position);
+    /// Begins a key: what is added from now on are versions of it. `first` is the first of them that goes into this block.
+    pub(in crate::layer) fn begin_key(&mut self, first: Position) {
+        let first_row = count(&self.rows, ROW);
+        self.keys.extend_from_slice(&first.key.to_bytes());
+        self.keys.extend_from_slice(&first_row.to_le_bytes());
+        self.first.get_or_insert(first);
+    }
+
+    /// Adds a version above all others, of the key that was begun.
+    #[inline]
+    pub(in crate::layer) fn push(&mut self, lsn: Lsn, kind: EntryKind, value: &[u8]) {
         let form = match kind {
             EntryKind::Image => page_image::store(value, &mut self.payload),
             _ => {
@@ -31,50 +39,32 @@ impl DataBuilder {
                 Form::Plain
             }
         };
-        let end = u32::try_from(self.payload.len()).expect("a payload is bounded");
-        self.rows
-            .extend_from_slice(&position.lsn.get().to_le_bytes());
-        self.rows.push(kind as u8 | (form as u8) << 4);
-        self.rows.extend_from_slice(&end.to_le_bytes());
+        let row = encode_row(lsn, kind as u8 | (form as u8) << 4, self.payload.len());
+        self.rows.extend_from_slice(&row);
     }
 
-    /// Adds versions of one key, all above all others, as another block has them, until the payload has `size`
-    /// bytes: at least the first. Returns how many.
+    /// Adds versions of the key that was begun, all above all others, as another block has them, until the payload has
+    /// `size` bytes: at least the first. Returns how many.
     pub(in crate::layer) fn push_rows(
         &mut self,
-        key: Key,
         block: DataBlock<'_>,
         rows: Range<Row>,
         size: usize,
     ) -> usize {
-        let lsn = block.lsn(rows.start);
-        self.begin(Position { key, lsn });
         let from = block.value_start(rows.start);
         let at = self.payload.len();
         let mut taken = rows.start..rows.start;
         for row in rows {
             let end = at + (block.value_end(row) - from);
-            let end = u32::try_from(end).expect("a payload is bounded");
-            self.rows.extend_from_slice(block.row_head(row));
-            self.rows.extend_from_slice(&end.to_le_bytes());
+            let row_there = encode_row(block.lsn(row), block.tag(row), end);
+            self.rows.extend_from_slice(&row_there);
             taken.end = row + 1;
-            if self.size() + end as usize - at >= size {
+            if end + self.keys.len() + self.rows.len() + TRAILER >= size {
                 break;
             }
         }
         self.payload.extend_from_slice(block.stored(taken.clone()));
         taken.len()
-    }
-
-    /// Makes sure that the key is in the table.
-    fn begin(&mut self, position: Position) {
-        if self.last_key != Some(position.key) {
-            let first_row = count(&self.rows, ROW);
-            self.keys.extend_from_slice(&position.key.to_bytes());
-            self.keys.extend_from_slice(&first_row.to_le_bytes());
-            self.last_key = Some(position.key);
-        }
-        self.first.get_or_insert(position);
     }
 
     /// Bytes of the payload if it were finished now.
@@ -102,7 +92,6 @@ impl DataBuilder {
         self.keys.clear();
         self.rows.clear();
         self.first = None;
-        self.last_key = None;
         self.continued = continues;
         spare.clear();
         std::mem::replace(&mut self.payload, spare)

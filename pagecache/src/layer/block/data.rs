@@ -17,6 +17,20 @@ pub(super) const ROW: usize = 8 + 1 + 4;
 const ROW_TAG: usize = 8;
 const ROW_END: usize = 9;
 
+/// A row whose value ends at `end` of the payload.
+///
+/// # Panics
+/// If a payload is not so long.
+#[inline]
+pub(super) fn encode_row(lsn: Lsn, tag: u8, end: usize) -> [u8; ROW] {
+    let end = u32::try_from(end).expect("a payload is bounded");
+    let mut row = [0; ROW];
+    row[..ROW_TAG].copy_from_slice(&lsn.get().to_le_bytes());
+    row[ROW_TAG] = tag;
+    row[ROW_END..].copy_from_slice(&end.to_le_bytes());
+    row
+}
+
 /// Bytes behind the tables: number of keys, number of rows, flags.
 pub(super) const TRAILER: usize = 12;
 
@@ -215,7 +229,7 @@ impl<'a> DataBlock<'a> {
     where
         'a: 'b,
     {
-        let tag = self.rows[row * ROW + ROW_TAG];
+        let tag = self.tag(row);
         let kind = self.kind(row);
         let stored = &self.values[self.value_start(row)..self.value_end(row)];
         let value = match kind {
@@ -235,7 +249,7 @@ impl<'a> DataBlock<'a> {
 
     /// What the version of that number is.
     pub(in crate::layer) fn kind(&self, row: Row) -> EntryKind {
-        let tag = self.rows[row * ROW + ROW_TAG];
+        let tag = self.tag(row);
         EntryKind::from_u8(tag & 0xF).expect("checked when the block was read")
     }
 
@@ -254,9 +268,9 @@ impl<'a> DataBlock<'a> {
         }
     }
 
-    /// LSN, kind and form of a version, as they stand in its row.
-    pub(super) fn row_head(&self, row: Row) -> &'a [u8] {
-        &self.rows[row * ROW..row * ROW + ROW_END]
+    /// Kind and form of a version, as they stand in its row.
+    pub(super) fn tag(&self, row: Row) -> u8 {
+        self.rows[row * ROW + ROW_TAG]
     }
 
     fn first_row(&self, index: usize) -> Row {
@@ -287,7 +301,10 @@ mod tests {
         let mut builder = DataBuilder::default();
         for (key, lsn) in [(1, 8), (1, 16), (2, 8)] {
             let (key, lsn) = (Key::file(key), Lsn::new(lsn));
-            builder.push(Position { key, lsn }, EntryKind::Value, b"value");
+            if lsn == Lsn::new(8) {
+                builder.begin_key(Position { key, lsn });
+            }
+            builder.push(lsn, EntryKind::Value, b"value");
         }
         builder.finish(false, Vec::new())
     }
