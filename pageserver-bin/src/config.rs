@@ -80,6 +80,7 @@ impl Config {
                 .compacted_layer_mb
                 .map_or(default.compacted_layer, |mib| mib << 20),
             merge_runs: default.merge_runs,
+            hurried_runs: default.hurried_runs,
             history_bytes: self.history_mb.map(|mib| mib << 20),
             history_time: self.history_time_s.map(Duration::from_secs),
         }
