@@ -86,8 +86,7 @@ impl Policy {
     fn tier<'a>(&self, deltas: &'a [RunSize]) -> Option<&'a [RunSize]> {
         let most = deltas.iter().map(|run| self.class(run)).max()?;
         (0..=most).find_map(|class| {
-            let upto = deltas.iter().position(|run| self.class(run) > class);
-            let tier = &deltas[..upto.unwrap_or(deltas.len())];
+            let tier = self.upto(deltas, class);
             let count = tier.iter().filter(|run| self.class(run) == class).count();
             let (least, most) = match (self.hurries, class) {
                 (false, _) => (self.merge_runs, usize::MAX),
@@ -115,18 +114,25 @@ impl Policy {
         deltas.windows(self.merge_runs).min_by_key(bytes)
     }
 
-    /// Those that quick merges made, once there is time: they become one, as it is to stay. Small ones wait for others.
+    /// What quick merges made, once there is time: it becomes one with all of its size, as it is to stay. Small ones wait
+    /// for others.
     fn makeshift<'a>(&self, deltas: &'a [RunSize]) -> Option<&'a [RunSize]> {
         let is_due = |run: &RunSize| run.is_makeshift && self.class(run) > 0;
         if self.hurries {
             return None;
         }
         let first = deltas.iter().position(is_due)?;
-        let others = deltas[first + 1..].iter().take_while(|run| is_due(run));
-        let most = first + 1 + others.count();
-        let mut groups = (first + 2..=most).rev().map(|end| &deltas[first..end]);
-        let largest = groups.find(|group| self.fits(group));
-        Some(largest.unwrap_or(&deltas[first..=first]))
+        let tier = self.upto(deltas, self.class(&deltas[first]));
+        match tier.len() > first && self.fits(tier) {
+            true => Some(tier),
+            false => Some(&deltas[first..=first]),
+        }
+    }
+
+    /// The newest runs, as far as none is of a larger class.
+    fn upto<'a>(&self, deltas: &'a [RunSize], class: u32) -> &'a [RunSize] {
+        let larger = deltas.iter().position(|run| self.class(run) > class);
+        &deltas[..larger.unwrap_or(deltas.len())]
     }
 
     /// Whether a run made of these is not too long for the window.
@@ -245,12 +251,16 @@ mod tests {
         for number in [0, 1, 2, 4] {
             some[number].is_makeshift = true;
         }
-        assert_eq!(POLICY.choose(&some), ids(&[1, 2]));
+        assert_eq!(POLICY.choose(&some), ids(&[0, 1, 2]));
         let hurried = Policy {
             hurries: true,
             ..POLICY
         };
         assert_eq!(hurried.choose(&some), None);
+        // What is newer is larger.
+        let mut larger = some.clone();
+        (larger[0].bytes, larger[0].is_makeshift) = (1000, false);
+        assert_eq!(POLICY.choose(&larger), ids(&[1]));
         // Together they would be too long for the window.
         let windowed = Policy {
             cutoff: Lsn::new(50),
