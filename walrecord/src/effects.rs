@@ -6,8 +6,11 @@
 //! page from the records that touched it.
 
 mod blocks;
+mod concerns;
 mod meta;
 mod slru;
+
+pub use concerns::concerns;
 
 use crate::record::Record;
 use crate::rmgr::{BodyError, Rmgr, RmgrId};

@@ -122,7 +122,7 @@ mod stream;
 mod types;
 
 pub use boundary::{Boundary, first_record, record_boundary};
-pub use effects::{Effect, EffectContext, EffectError, MetaEffect, PageTouch, effects};
+pub use effects::{Effect, EffectContext, EffectError, MetaEffect, PageTouch, concerns, effects};
 pub use error::WalError;
 pub use image::{BlockImage, ImageCompression, ImageError};
 pub use page::{

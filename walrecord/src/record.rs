@@ -20,16 +20,16 @@ pub const MAX_RECORD_SIZE: u32 = 1020 * 1024 * 1024;
 /// The largest block id in a record (`XLR_MAX_BLOCK_ID`).
 pub const MAX_BLOCK_ID: u8 = 32;
 
-const ID_DATA_SHORT: u8 = 255;
-const ID_DATA_LONG: u8 = 254;
-const ID_ORIGIN: u8 = 253;
-const ID_TOP_XID: u8 = 252;
+pub(crate) const ID_DATA_SHORT: u8 = 255;
+pub(crate) const ID_DATA_LONG: u8 = 254;
+pub(crate) const ID_ORIGIN: u8 = 253;
+pub(crate) const ID_TOP_XID: u8 = 252;
 
-const FORK_MASK: u8 = 0x0F;
-const HAS_IMAGE: u8 = 0x10;
+pub(crate) const FORK_MASK: u8 = 0x0F;
+pub(crate) const HAS_IMAGE: u8 = 0x10;
 const HAS_DATA: u8 = 0x20;
 const WILL_INIT: u8 = 0x40;
-const SAME_REL: u8 = 0x80;
+pub(crate) const SAME_REL: u8 = 0x80;
 
 /// The fixed header of a record, fields as in `XLogRecord`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

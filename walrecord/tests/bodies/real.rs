@@ -11,7 +11,9 @@ use walrecord::rmgr::standby::StandbyRecord;
 use walrecord::rmgr::storage::StorageRecord;
 use walrecord::rmgr::xlog::{CheckPoint, XlogRecord};
 use walrecord::rmgr::{self, RecordBody, RmgrId};
-use walrecord::{BlockRef, Effect, ForkNumber, PageKey, PgVersion, effects};
+use walrecord::{
+    BlockRef, BlockTag, Effect, ForkNumber, MetaEffect, PageKey, PgVersion, concerns, effects,
+};
 
 use crate::build::context;
 use crate::common::{Fixture, unpack};
@@ -83,6 +85,42 @@ fn records_of_the_newest_minors_name_the_visibility_map_pages_that_they_change()
             assert!(count >= 2, "{kind:?} in {naming:?}");
         }
     }
+}
+
+#[test]
+fn a_record_that_concerns_nobody_else_has_no_other_effects() {
+    let mut other = 0;
+    let mut records = 0;
+    for fixture in Fixture::all().chain(Fixture::newest()) {
+        let mut context = context(fixture.version);
+        context.track_commit_timestamp = true;
+        for owned in fixture.records() {
+            let raw = owned.raw();
+            let record = raw.decode().unwrap();
+            let mut concerned = 0;
+            for share in 0..3 {
+                let mine = |tag: &BlockTag| (tag.rel.rel + tag.block) % 3 == share;
+                if concerns(&raw, mine) {
+                    concerned += 1;
+                    continue;
+                }
+                effects(&record, &context, &mut |effect| match effect {
+                    Effect::Page { key, .. } => {
+                        let named = record.blocks().iter().find(|it| key == it.tag.into());
+                        let tag = named.expect("a block that the record names").tag;
+                        assert!(!mine(&tag), "{owned:?}: {tag}");
+                    }
+                    Effect::Meta(MetaEffect::XidUsed { .. }) => {}
+                    Effect::Meta(change) => panic!("{owned:?}: {change:?}"),
+                })
+                .unwrap();
+            }
+            assert!(concerned > 0, "{owned:?} is nobody's");
+            records += 1;
+            other += u32::from(concerned < 3);
+        }
+    }
+    assert!(other > records / 2, "{other} of {records}");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::fs;
 
 use walrecord::describe::{Text, describe};
 use walrecord::{
-    DecoderOptions, EffectContext, LONG_PAGE_HEADER_SIZE, Lsn, RECORD_HEADER_SIZE, RawRecord,
-    RecordReader, RedoRules, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE, effects, rmgr,
+    DecoderOptions, Effect, EffectContext, LONG_PAGE_HEADER_SIZE, Lsn, MetaEffect,
+    RECORD_HEADER_SIZE, RawRecord, RecordReader, RedoRules, SHORT_PAGE_HEADER_SIZE, WAL_PAGE_SIZE,
+    concerns, effects, rmgr,
 };
 
 use crate::common::{Fixture, Owned, Random, SEGMENT};
@@ -217,6 +218,7 @@ fn seal(bytes: &mut [u8]) {
 
 /// Decodes all that a record holds; says whether its headers could be decoded.
 fn decode_all(raw: &RawRecord<'_>, context: &EffectContext) -> bool {
+    let more_than_blocks = concerns(raw, |_| false);
     let Ok(record) = raw.decode() else {
         return false;
     };
@@ -224,7 +226,14 @@ fn decode_all(raw: &RawRecord<'_>, context: &EffectContext) -> bool {
     let _ = walk(&record);
     let _ = describe(&record, &mut Text::new());
     let mut count = 0;
-    let _ = effects(&record, context, &mut |_| count += 1);
+    let _ = effects(&record, context, &mut |effect| {
+        let expected = match effect {
+            Effect::Page { key, .. } => record.blocks().iter().any(|it| key == it.tag.into()),
+            Effect::Meta(change) => matches!(change, MetaEffect::XidUsed { .. }),
+        };
+        assert!(more_than_blocks || expected, "{effect:?} of {record:?}");
+        count += 1;
+    });
     assert!(count < 200 + raw.bytes.len(), "{count} effects: {record:?}");
     true
 }

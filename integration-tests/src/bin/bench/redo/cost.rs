@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustc_hash::FxHashMap;
 use walrecord::{
     Effect, PAGE_SIZE, Page, PageKey, PageTouch, PgVersion, Record, RedoRules, StreamDecoder,
@@ -14,6 +14,7 @@ use walrecord::{
 };
 use walredo::{Applied, RecordKind, redo};
 
+use super::division::Division;
 use super::pages::Pages;
 use super::replay::{CHUNK, Counts, Job, apply_to, options};
 use super::wal::WalFiles;
@@ -65,7 +66,7 @@ pub(super) fn measure(job: &Job) -> Result<()> {
     let context = job.context();
     let mut bench = Measuring {
         rules: job.rules,
-        pages: Pages::new(Arc::clone(&job.base))?,
+        pages: Pages::new(Arc::clone(&job.base), Arc::new(Division::among(1)), 0)?,
         counts: Counts::default(),
         costs: BTreeMap::new(),
         runs: FxHashMap::default(),
@@ -103,7 +104,10 @@ struct Measuring {
 impl Measuring {
     fn page(&mut self, record: &Record<'_>, key: &PageKey, touch: PageTouch) -> Result<()> {
         let kind = (RecordKind::of(record), touch == PageTouch::Image);
-        let page = self.pages.get(key, false)?;
+        let page = self
+            .pages
+            .get(key, false)?
+            .context("a page of another thread")?;
         let cost = self.costs.entry(kind).or_default();
         cost.seen += 1;
         if cost.seen <= ALL_UP_TO || cost.seen.is_multiple_of(EVERY) {
@@ -145,7 +149,10 @@ impl Measuring {
                 return Ok(());
             }
             let run = Run {
-                base: *self.pages.get(key, false)?,
+                base: *self
+                    .pages
+                    .get(key, false)?
+                    .context("a page of another thread")?,
                 changes: Vec::new(),
             };
             self.runs.insert(*key, run);

@@ -2,6 +2,7 @@
 //! same base backup.
 
 mod cost;
+mod division;
 mod memory;
 mod pages;
 mod replay;
@@ -55,7 +56,7 @@ pub(crate) struct ReplayOptions {
     minor: u16,
     /// How many threads apply records.
     #[arg(long)]
-    threads: u64,
+    threads: u32,
     /// A data directory that must hold the same pages afterwards.
     #[arg(long)]
     compare: Option<PathBuf>,

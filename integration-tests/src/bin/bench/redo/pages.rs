@@ -13,46 +13,80 @@ use walrecord::{
     RelFileLocator, SLRU_PAGES_PER_SEGMENT, SlruKind, SlruPage,
 };
 
+use super::division::Division;
 use super::memory::Memory;
 
-/// Every page that was asked for. One that a record meets first is read from the backup, one by one, as
-/// the startup process reads it into its buffers.
+/// Every page that was asked for and belongs to one thread. One that a record meets first is read from the
+/// backup, one by one, as the startup process reads it into its buffers.
 pub(super) struct Pages {
     base: Base,
-    /// Of each area the places of its pages, by number; [`NOWHERE`] for those that are not here.
+    /// Of each area the places of its pages, by number; [`ELSEWHERE`] for those of other threads, [`UNKNOWN`]
+    /// for those that nothing is known of.
     places: FxHashMap<Area, Vec<u32>>,
     memory: Memory,
+    division: Arc<Division>,
+    /// Which thread's these are.
+    owner: u32,
 }
 
-const NOWHERE: u32 = u32::MAX;
+const UNKNOWN: u32 = u32::MAX;
+const ELSEWHERE: u32 = u32::MAX - 1;
 
-/// What pages are numbered in.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Area {
-    Fork(RelFileLocator, ForkNumber),
-    Log(SlruKind),
-}
+/// What pages are numbered in: a fork, or a log. In two words, which are compared and hashed without going
+/// through memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Area(u64, u64);
+
+/// Where a fork's number would be, for logs.
+const LOG: u32 = u32::MAX;
 
 impl Area {
     /// The area of a page, and the page's number in it.
     #[inline]
     fn of(key: &PageKey) -> (Area, usize) {
         match key {
-            PageKey::Block(tag) => (Area::Fork(tag.rel, tag.fork), tag.block as usize),
-            PageKey::Slru(page) => (Area::Log(page.kind), page.page as usize),
+            PageKey::Block(tag) => Area::of_block(tag),
+            PageKey::Slru(page) => (Area::new(0, 0, page.kind as u32, LOG), page.page as usize),
         }
+    }
+
+    #[inline]
+    fn of_block(tag: &BlockTag) -> (Area, usize) {
+        let RelFileLocator { spc, db, rel } = tag.rel;
+        (Area::new(spc, db, rel, tag.fork as u32), tag.block as usize)
+    }
+
+    #[inline]
+    fn new(spc: u32, db: u32, rel: u32, fork: u32) -> Area {
+        let two = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low);
+        Area(two(spc, db), two(fork, rel))
+    }
+
+    #[inline]
+    fn fork(rel: RelFileLocator, fork: ForkNumber) -> Area {
+        Area::new(rel.spc, rel.db, rel.rel, fork as u32)
+    }
+
+    /// A number that differs among neighbours.
+    pub(super) fn number(self) -> u32 {
+        let [rel, fork] = [self.1 as u32, (self.1 >> 32) as u32];
+        rel.wrapping_add(fork)
     }
 
     /// The page of that number.
     fn page(self, number: usize) -> PageKey {
+        let [spc, db, fork, rel] = [self.0 >> 32, self.0, self.1 >> 32, self.1].map(|it| it as u32);
         let number = number as u32;
-        match self {
-            Area::Fork(rel, fork) => PageKey::Block(BlockTag {
-                rel,
+        match ForkNumber::from_u8(fork as u8) {
+            Some(fork) => PageKey::Block(BlockTag {
+                rel: RelFileLocator { spc, db, rel },
                 fork,
                 block: number,
             }),
-            Area::Log(kind) => PageKey::Slru(SlruPage { kind, page: number }),
+            None => PageKey::Slru(SlruPage {
+                kind: SlruKind::ALL[rel as usize],
+                page: number,
+            }),
         }
     }
 }
@@ -68,11 +102,15 @@ struct Base {
 }
 
 impl Pages {
-    /// No pages yet.
+    /// No pages yet, of the thread `owner` of those that divide pages among them that way.
     ///
     /// # Errors
     /// If there are no addresses for their memory.
-    pub(super) fn new(dir: Arc<RecoveredDir>) -> Result<Pages> {
+    pub(super) fn new(
+        dir: Arc<RecoveredDir>,
+        division: Arc<Division>,
+        owner: u32,
+    ) -> Result<Pages> {
         Ok(Pages {
             base: Base {
                 dir,
@@ -82,36 +120,55 @@ impl Pages {
             },
             places: FxHashMap::default(),
             memory: Memory::new()?,
+            division,
+            owner,
         })
     }
 
-    /// The page as it is now; all zeros if there is none.
+    /// The page as it is now, all zeros if there is none; nothing if it is another thread's.
+    ///
+    /// `begins`: the record that asks makes the page anew, so that what the backup has is not read (nor does
+    /// the startup process: `XLogReadBufferForRedoExtended` with `RBM_ZERO_AND_LOCK`).
     ///
     /// # Errors
     /// If the backup cannot be read.
-    /// `begins`: the record that asks makes the page anew, so that what the backup has is not read (nor does
-    /// the startup process: `XLogReadBufferForRedoExtended` with `RBM_ZERO_AND_LOCK`).
     #[inline]
-    pub(super) fn get(&mut self, key: &PageKey, begins: bool) -> Result<&mut Page> {
+    pub(super) fn get(&mut self, key: &PageKey, begins: bool) -> Result<Option<&mut Page>> {
         let (area, number) = Area::of(key);
-        let known = self.places.get(&area).and_then(|it| it.get(number));
-        let place = match known {
-            Some(place) if *place != NOWHERE => *place,
-            _ => self.load(key, begins)?,
+        let place = match self.place(area, number) {
+            UNKNOWN => self.load(key, begins)?,
+            known => known,
         };
-        Ok(self.memory.page_mut(place))
+        Ok((place != ELSEWHERE).then(|| self.memory.page_mut(place)))
+    }
+
+    /// Whether the block is known to be another thread's.
+    #[inline]
+    pub(super) fn is_elsewhere(&self, tag: &BlockTag) -> bool {
+        let (area, number) = Area::of_block(tag);
+        self.place(area, number) == ELSEWHERE
+    }
+
+    #[inline]
+    fn place(&self, area: Area, number: usize) -> u32 {
+        let places = self.places.get(&area);
+        let known = places.and_then(|it| it.get(number));
+        known.copied().unwrap_or(UNKNOWN)
     }
 
     #[cold]
     fn load(&mut self, key: &PageKey, begins: bool) -> Result<u32> {
-        let place = self.memory.take()?;
-        if !begins {
+        let (area, number) = Area::of(key);
+        let place = match self.division.owns(self.owner, area, number) {
+            true => self.memory.take()?,
+            false => ELSEWHERE,
+        };
+        if place != ELSEWHERE && !begins {
             self.base.read(key, self.memory.page_mut(place))?;
         }
-        let (area, number) = Area::of(key);
         let places = self.places.entry(area).or_default();
         if places.len() <= number {
-            places.resize(number + 1, NOWHERE);
+            places.resize(number + 1, UNKNOWN);
         }
         places[number] = place;
         Ok(place)
@@ -126,14 +183,14 @@ impl Pages {
             MetaEffect::RelationTruncate { rel, fork, blocks } => {
                 let cut = self.base.cut.entry((rel, fork)).or_insert(blocks);
                 *cut = blocks.min(*cut);
-                if let Some(places) = self.places.get_mut(&Area::Fork(rel, fork)) {
+                if let Some(places) = self.places.get_mut(&Area::fork(rel, fork)) {
                     places.truncate(blocks as usize);
                 }
             }
             MetaEffect::RelationDrop { rel } => {
                 for fork in ForkNumber::ALL {
                     self.base.cut.insert((rel, fork), 0);
-                    self.places.remove(&Area::Fork(rel, fork));
+                    self.places.remove(&Area::fork(rel, fork));
                 }
             }
             MetaEffect::DatabaseCopy { .. } | MetaEffect::DatabaseDrop { .. } => {
@@ -149,14 +206,14 @@ impl Pages {
         self.iter().count()
     }
 
-    /// All of them, in no particular order.
+    /// All of them that are this thread's, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PageKey, &Page)> {
         let places = self.places.iter().flat_map(|(area, places)| {
             let numbered = places.iter().enumerate();
             numbered.map(|(number, place)| (area.page(number), *place))
         });
         places
-            .filter(|(_, place)| *place != NOWHERE)
+            .filter(|(_, place)| !matches!(*place, UNKNOWN | ELSEWHERE))
             .map(|(key, place)| (key, self.memory.page(place)))
     }
 }

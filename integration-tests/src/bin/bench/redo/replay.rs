@@ -8,10 +8,11 @@ use anyhow::{Context, Result};
 use stockpg::RecoveredDir;
 use walrecord::{
     DecoderOptions, Effect, EffectContext, Lsn, PageKey, PageTouch, RawRecord, Record, RedoRules,
-    StreamDecoder, effects,
+    StreamDecoder, concerns, effects,
 };
 use walredo::{Applied, redo};
 
+use super::division::Division;
 use super::pages::Pages;
 use super::wal::{SEGMENT, WalFiles};
 
@@ -56,15 +57,17 @@ pub(super) struct Counts {
 }
 
 /// Replays all records with that many threads, and gives what is then in memory. Pages are divided among the
-/// threads by block, the checking of CRCs by record. Each thread reads all WAL: so there is nothing that they
-/// wait for each other for, and nothing is given out unless all records were found right.
+/// threads by block, the checking of CRCs by stretch of WAL, see [`Division`]. Each thread reads all WAL: so there
+/// is nothing that they wait for each other for, and nothing is given out unless all records were found right.
 ///
 /// # Errors
 /// If a file cannot be read, or a record cannot be decoded or applied.
-pub(super) fn replay(job: &Job, threads: u64) -> Result<(Vec<Pages>, Counts)> {
+pub(super) fn replay(job: &Job, threads: u32) -> Result<(Vec<Pages>, Counts)> {
+    let division = Arc::new(Division::among(threads));
     let shares = thread::scope(|scope| {
+        let division = &division;
         let running: Vec<_> = (0..threads)
-            .map(|number| scope.spawn(move || Share::new(job, number, threads)?.replay(job)))
+            .map(|number| scope.spawn(move || Share::new(job, division, number)?.replay(job)))
             .collect();
         running.into_iter().map(join).collect::<Result<Vec<_>>>()
     })?;
@@ -86,18 +89,16 @@ fn join<T>(thread: thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> {
 
 /// The pages that one thread looks after.
 struct Share {
-    number: u64,
-    threads: u64,
+    division: Arc<Division>,
     pages: Pages,
     counts: Counts,
 }
 
 impl Share {
-    fn new(job: &Job, number: u64, threads: u64) -> Result<Share> {
+    fn new(job: &Job, division: &Arc<Division>, number: u32) -> Result<Share> {
         Ok(Share {
-            number,
-            threads,
-            pages: Pages::new(Arc::clone(&job.base))?,
+            division: Arc::clone(division),
+            pages: Pages::new(Arc::clone(&job.base), Arc::clone(division), number)?,
             counts: Counts::default(),
         })
     }
@@ -106,23 +107,30 @@ impl Share {
         let wal = WalFiles::open(&job.files)?;
         let context = job.context();
         let mut decoder = StreamDecoder::new(job.start, options(&job.rules));
-        let mut to_verify = self.number;
+        let (mut stretch, mut checking) = (u64::MAX, false);
         while !decoder.ended() && decoder.fill(CHUNK, |at, buf| wal.read_at(at, buf))? > 0 {
             while let Some(found) = decoder.next_unverified()? {
-                if self.counts.records == to_verify {
+                let raw = found.unverified();
+                let number = raw.start.get() / CHUNK as u64;
+                if stretch != number {
+                    (stretch, checking) = (number, self.division.checks(number));
+                }
+                if checking {
                     found.verify()?;
-                    to_verify += self.threads;
                 }
                 self.counts.records += 1;
-                self.apply(&found.unverified(), &context)?;
+                self.apply(&raw, &context)?;
             }
         }
         Ok(self)
     }
 
-    /// Applies one record to the pages of this share that it touches.
+    /// Applies one record to the pages of this share that it touches. What is all for others is not decoded.
     #[inline]
     fn apply(&mut self, raw: &RawRecord<'_>, context: &EffectContext) -> Result<()> {
+        if self.division.is_shared() && !concerns(raw, |tag| !self.pages.is_elsewhere(tag)) {
+            return Ok(());
+        }
         let mut record = Record::default();
         raw.decode_into(&mut record)?;
         let mut outcome = Ok(());
@@ -130,28 +138,16 @@ impl Share {
             if outcome.is_ok() {
                 // By reference: an effect that is copied waits until it is written.
                 outcome = match &effect {
-                    Effect::Page { key, touch } if self.owns(key) => {
+                    Effect::Page { key, touch } => {
                         let (pages, counts) = (&mut self.pages, &mut self.counts);
                         apply_to(&record, key, begins(*touch), &context.rules, pages, counts)
                     }
-                    Effect::Page { .. } => Ok(()),
                     Effect::Meta(change) => self.pages.change(change),
                 };
             }
         })
         .with_context(|| format!("effects of the record at {}", record.start))?;
         outcome
-    }
-
-    /// Whether this share has the page: neighbours belong to different ones.
-    #[inline]
-    fn owns(&self, key: &PageKey) -> bool {
-        let (area, number) = match key {
-            PageKey::Block(tag) => (tag.rel.rel.wrapping_mul(8) + tag.fork as u32, tag.block),
-            PageKey::Slru(page) => (page.kind as u32, page.page),
-        };
-        let mixed = (u64::from(area) << 32 | u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        ((mixed >> 32) * self.threads) >> 32 == self.number
     }
 }
 
@@ -170,7 +166,10 @@ pub(super) fn apply_to(
     pages: &mut Pages,
     counts: &mut Counts,
 ) -> Result<()> {
-    match redo(pages.get(key, begins)?, record, key, rules)? {
+    let Some(page) = pages.get(key, begins)? else {
+        return Ok(());
+    };
+    match redo(page, record, key, rules)? {
         Applied::Changed => counts.changes += 1,
         Applied::Skipped => {}
         Applied::NoBase => counts.missing += 1,
