@@ -83,11 +83,15 @@ fn flush(storage: &dyn Storage, open: &OpenLayer) -> Result<(), Box<dyn std::err
     let file = storage.create(Path::new("delta"))?;
     let clock = Clock::start();
     let mut writer = LayerWriter::create(file, LayerOptions::new(LayerKind::Delta))?;
-    for (key, entries) in open.sorted() {
-        for entry in entries {
-            // A third of each record differs from the others.
-            record[..28].fill_with(|| random.below(256) as u8);
-            writer.add(&key, entry.lsn, entry.kind, &record)?;
+    let mut sorted = open.sorted();
+    let mut group = sorted.group();
+    while sorted.next_group(&mut group) {
+        for (key, entries) in group.keys() {
+            for entry in entries {
+                // A third of each record differs from the others.
+                record[..28].fill_with(|| random.below(256) as u8);
+                writer.add(&key, entry.lsn, entry.kind, &record)?;
+            }
         }
     }
     let summary = writer.finish()?;

@@ -73,7 +73,7 @@ pub use manifest::{
     TimelinePaths, Upstream, list_tenants, list_timelines, take_inventory,
 };
 pub use meta::{ControlState, MetaError};
-pub use open::{OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
+pub use open::{KeyGroup, OpenBody, OpenEntries, OpenEntry, OpenLayer, Sorted};
 pub use store::{Refused, Store};
 pub use timeline::{
     CompactionReport, CutoffHolder, EndedTransaction, Finding, ForkSize, GcReport, HeldPoint,

@@ -1,6 +1,6 @@
 //! The store as a sink of streamed WAL.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use pagecache::{StoreError, Timeline};
@@ -19,6 +19,23 @@ pub enum Acknowledge {
     Truth,
 }
 
+impl Acknowledge {
+    fn positions(self, progress: &pagecache::Progress) -> Positions {
+        match self {
+            // A server that shuts down waits until what it sent is at least written.
+            Acknowledge::Nothing => Positions {
+                written: progress.written,
+                ..Positions::default()
+            },
+            Acknowledge::Truth => Positions {
+                written: progress.written,
+                flushed: progress.synced,
+                applied: progress.last_record.min(progress.synced),
+            },
+        }
+    }
+}
+
 /// Appends streamed WAL to a timeline.
 pub struct TimelineSink {
     timeline: Timeline,
@@ -26,10 +43,19 @@ pub struct TimelineSink {
 }
 
 impl TimelineSink {
-    /// A sink that wakes `control` when the timeline's positions advance.
+    /// A sink that wakes `control` when the timeline's positions advance as far as the server is to know.
     pub fn new(timeline: &Timeline, acknowledge: Acknowledge, control: &Control) -> TimelineSink {
         let control = control.clone();
-        timeline.on_progress(Box::new(move || control.wake()));
+        let told = Mutex::new(Positions::default());
+        timeline.on_progress(Box::new(move |progress| {
+            let positions = acknowledge.positions(progress);
+            let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+            if positions.matter_beside(&told) {
+                *told = positions;
+                drop(told);
+                control.wake();
+            }
+        }));
         TimelineSink {
             timeline: timeline.clone(),
             acknowledge,
@@ -151,18 +177,6 @@ struct TimelineProgress {
 
 impl Progress for TimelineProgress {
     fn positions(&self) -> Positions {
-        let progress = self.timeline.progress();
-        if self.acknowledge == Acknowledge::Nothing {
-            // A server that shuts down waits until what it sent is at least written.
-            return Positions {
-                written: progress.written,
-                ..Positions::default()
-            };
-        }
-        Positions {
-            written: progress.written,
-            flushed: progress.synced,
-            applied: progress.last_record.min(progress.synced),
-        }
+        self.acknowledge.positions(&self.timeline.progress())
     }
 }

@@ -22,7 +22,7 @@ use crate::layer::EntryKind;
 use crate::meta::CommitTimesWriter;
 use arena::{Arena, Handle};
 
-pub use sorted::{OpenEntries, Sorted};
+pub use sorted::{KeyGroup, OpenEntries, Sorted};
 
 /// Every how many entries of one key a milestone is kept. A read far below the newest entry of a
 /// hot key starts at a milestone, and so skips at most this many entries.
@@ -202,8 +202,8 @@ impl OpenLayer {
         keys
     }
 
-    /// Everything: keys in order, the versions of each oldest first. For the flush, of a layer that is
-    /// frozen: commit times that were not closed are left out.
+    /// Everything: keys in order, the versions of each oldest first, a group of keys at a time. For the flush, of a
+    /// layer that is frozen: commit times that were not closed are left out.
     pub fn sorted(&self) -> Sorted<'_> {
         Sorted::new(self)
     }

@@ -4,18 +4,29 @@ use super::arena::Handle;
 use super::{Chain, OpenEntry, OpenLayer};
 use crate::key::Key;
 
-/// The keys of an [`OpenLayer`] in order, each with its versions.
+/// Entries that a group has at least, unless it is the last: enough for what they name to be fetched many at a
+/// time, few enough for that to stay in the processor's cache.
+const GROUP: usize = 256;
+
+/// The keys of an [`OpenLayer`] in order.
 pub struct Sorted<'a> {
     layer: &'a OpenLayer,
     chains: std::vec::IntoIter<(Key, Chain)>,
 }
 
-/// The versions of one key, oldest first.
+/// Some keys of an [`OpenLayer`] that follow each other, each with all its versions.
+pub struct KeyGroup<'a> {
+    layer: &'a OpenLayer,
+    /// Each with where its versions end.
+    keys: Vec<(Key, usize)>,
+    handles: Vec<Handle>,
+}
+
+/// Versions, those of one key oldest first.
 #[derive(Clone)]
 pub struct OpenEntries<'a> {
     layer: &'a OpenLayer,
-    /// Newest first.
-    handles: std::vec::IntoIter<Handle>,
+    handles: std::slice::Iter<'a, Handle>,
 }
 
 impl<'a> Sorted<'a> {
@@ -30,39 +41,68 @@ impl<'a> Sorted<'a> {
             chains: chains.into_iter(),
         }
     }
-}
 
-impl<'a> Iterator for Sorted<'a> {
-    type Item = (Key, OpenEntries<'a>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (key, chain) = self.chains.next()?;
-        let mut handles = Vec::with_capacity(chain.len as usize);
-        let mut next = chain.newest;
-        while let Some(handle) = next {
-            handles.push(handle);
-            next = self.layer.arena.below(handle);
-        }
-        let entries = OpenEntries {
+    /// No keys yet, for [`Sorted::next_group`].
+    pub fn group(&self) -> KeyGroup<'a> {
+        KeyGroup {
             layer: self.layer,
-            handles: handles.into_iter(),
-        };
-        Some((key, entries))
+            keys: Vec::new(),
+            handles: Vec::new(),
+        }
     }
 
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.chains.size_hint()
+    /// Puts the next keys into `group`, in place of those that it has. Returns whether there are any.
+    pub fn next_group(&mut self, group: &mut KeyGroup<'a>) -> bool {
+        group.keys.clear();
+        group.handles.clear();
+        for (key, chain) in self.chains.by_ref() {
+            let from = group.handles.len();
+            let mut next = chain.newest;
+            while let Some(handle) = next {
+                group.handles.push(handle);
+                next = self.layer.arena.below(handle);
+            }
+            group.handles[from..].reverse();
+            group.keys.push((key, group.handles.len()));
+            if group.handles.len() >= GROUP {
+                break;
+            }
+        }
+        !group.keys.is_empty()
     }
 }
 
-impl ExactSizeIterator for Sorted<'_> {}
+impl KeyGroup<'_> {
+    /// The keys in order, each with its versions.
+    pub fn keys(&self) -> impl Iterator<Item = (Key, OpenEntries<'_>)> {
+        let mut from = 0;
+        self.keys.iter().map(move |(key, end)| {
+            let handles = &self.handles[from..*end];
+            from = *end;
+            (*key, self.of(handles))
+        })
+    }
+
+    /// The versions of all keys, one key after the other.
+    pub fn entries(&self) -> OpenEntries<'_> {
+        self.of(&self.handles)
+    }
+
+    fn of<'b>(&'b self, handles: &'b [Handle]) -> OpenEntries<'b> {
+        OpenEntries {
+            layer: self.layer,
+            handles: handles.iter(),
+        }
+    }
+}
 
 impl<'a> Iterator for OpenEntries<'a> {
     type Item = OpenEntry<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<OpenEntry<'a>> {
-        let handle = self.handles.next_back()?;
-        Some(self.layer.arena.entry(handle))
+        let handle = self.handles.next()?;
+        Some(self.layer.arena.entry(*handle))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {

@@ -128,10 +128,27 @@ fn visit_agrees_with_a_model_for_every_bound() {
 #[test]
 fn sorted_gives_everything_in_order() {
     let (layer, model) = random_layer(2);
-    let sorted: Vec<(Key, Vec<Version>)> = layer
-        .sorted()
-        .map(|(key, entries)| (key, entries.map(Version::from).collect()))
-        .collect();
+    let mut sorted: Vec<(Key, Vec<Version>)> = Vec::new();
+    let mut rest = layer.sorted();
+    let mut group = rest.group();
+    let mut groups = 0;
+    while rest.next_group(&mut group) {
+        let all: Vec<Version> = group.entries().map(Version::from).collect();
+        let versions = |entries: OpenEntries<'_>| entries.map(Version::from).collect::<Vec<_>>();
+        let keys: Vec<_> = group
+            .keys()
+            .map(|(key, entries)| (key, versions(entries)))
+            .collect();
+        assert_eq!(
+            all,
+            keys.iter()
+                .flat_map(|(_, versions)| versions.clone())
+                .collect::<Vec<_>>()
+        );
+        sorted.extend(keys);
+        groups += 1;
+    }
+    assert!(groups > 3, "{groups}");
     assert_eq!(layer.keys(), model.len());
     assert_eq!(layer.len(), model.values().map(Vec::len).sum::<usize>());
     assert_eq!(sorted, model.into_iter().collect::<Vec<_>>());

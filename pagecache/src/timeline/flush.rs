@@ -10,6 +10,7 @@ use walredo::Applied;
 use super::chain_bound::ChainLength;
 use super::layer_file::LayerFile;
 use super::layers::{Frozen, LayerSet};
+use super::progress::News;
 use super::read::RulesHistory;
 use super::resolve::Place;
 use super::shared::Shared;
@@ -24,6 +25,9 @@ use crate::open::{OpenBody, OpenEntries, OpenEntry};
 /// How far the thread stands back behind those that take WAL in and serve pages (the system's nice value;
 /// threads that it starts have the same).
 const NICE: i32 = 5;
+
+/// Records that are fetched at a time. With the two lines of each they fit the smallest of caches.
+const AHEAD: usize = 128;
 
 /// Pause before a failed flush is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -42,7 +46,7 @@ pub(crate) fn run(shared: &Arc<Shared>) {
         }
         let waited = shared
             .tracker
-            .wait_while(|_| shared.layers().frozen.is_empty());
+            .wait_while(News::Layers, |_| shared.layers().frozen.is_empty());
         if waited.is_none() {
             return;
         }
@@ -101,7 +105,7 @@ fn flush(
     // Pages are rebuilt from the layer from now on.
     shared.wal.uncache(frozen.layer.read().start(), frozen.end);
     shared.tracker.set_flush_failure(None);
-    shared.tracker.update(|progress| {
+    shared.tracker.update(&[News::Records], |progress| {
         progress.disk_consistent = frozen.end;
         // Records up to there were checked, and the files synced.
         progress.synced = progress.synced.max(frozen.end);
@@ -152,14 +156,19 @@ impl<'a> Writer<'a> {
             self.rules.after(self.start).version,
             self.shared.decoder_options(),
         );
-        for (key, entries) in index.sorted() {
-            if let Some(page) = key.as_page() {
-                self.add_page(&mut file, &key, page, entries, &mut records)?;
-                continue;
-            }
-            for entry in entries {
-                if let OpenBody::Value(bytes) = entry.body {
-                    file.add(&key, entry.lsn, entry.kind, bytes)?;
+        let mut sorted = index.sorted();
+        let mut group = sorted.group();
+        while sorted.next_group(&mut group) {
+            let mut ahead = Ahead::new(group.entries());
+            for (key, entries) in group.keys() {
+                if let Some(page) = key.as_page() {
+                    self.add_page(&mut file, &key, page, entries, &mut records, &mut ahead)?;
+                    continue;
+                }
+                for entry in entries {
+                    if let OpenBody::Value(bytes) = entry.body {
+                        file.add(&key, entry.lsn, entry.kind, bytes)?;
+                    }
                 }
             }
         }
@@ -174,6 +183,7 @@ impl<'a> Writer<'a> {
         page: PageKey,
         entries: OpenEntries<'_>,
         records: &mut WindowRecords<'_>,
+        ahead: &mut Ahead<'_>,
     ) -> Result<(), StoreError> {
         let mut images = if needs_image(&entries, self.max_deltas) {
             self.images(page)?
@@ -185,6 +195,7 @@ impl<'a> Writer<'a> {
             let OpenBody::Record { start } = entry.body else {
                 continue;
             };
+            ahead.step(records);
             let raw = records.read(start).map_err(|source| bad(&entry, source))?;
             self.value.clear();
             let is_trimmed = keep.is_some_and(|tag| raw.encode_trimmed(tag, &mut self.value));
@@ -248,6 +259,38 @@ impl<'a> Writer<'a> {
             Place::Steps(steps) => steps.first().is_none_or(|step| step.above > self.start),
             Place::PastEnd(_) | Place::NoFork => true,
         })
+    }
+}
+
+/// Has records fetched shortly before they are read.
+struct Ahead<'a> {
+    /// Those not fetched yet.
+    rest: OpenEntries<'a>,
+    /// How many are fetched and not read.
+    fetched: usize,
+}
+
+impl<'a> Ahead<'a> {
+    fn new(entries: OpenEntries<'a>) -> Ahead<'a> {
+        Ahead {
+            rest: entries,
+            fetched: 0,
+        }
+    }
+
+    /// To be called before each record is read.
+    #[inline]
+    fn step(&mut self, records: &WindowRecords<'_>) {
+        if self.fetched == 0 {
+            let next = self.rest.by_ref().filter_map(|entry| match entry.body {
+                OpenBody::Record { start } => Some(start),
+                OpenBody::Value(_) => None,
+            });
+            let mut fetched = 0;
+            records.fetch(next.take(AHEAD).inspect(|_| fetched += 1));
+            self.fetched = fetched;
+        }
+        self.fetched -= 1;
     }
 }
 

@@ -14,6 +14,7 @@ use slog::{info, warn};
 use walrecord::{Lsn, PgTime, TimelineId};
 
 use super::commit_times::ended_by;
+use super::progress::News;
 use super::shared::Shared;
 use super::{Lease, Timeline};
 use crate::clock::micros;
@@ -275,8 +276,9 @@ impl Shared {
                 let moves = cutoff.lsn > progress.readable_from && self.is_complete();
                 if moves {
                     // Told before it is so: nobody reads, branches or asks for a lease where things are about to go.
-                    self.tracker
-                        .update(|progress| progress.readable_from = cutoff.lsn);
+                    self.tracker.update(&[News::Records], |progress| {
+                        progress.readable_from = cutoff.lsn;
+                    });
                 }
                 (cutoff, moves)
             });

@@ -9,13 +9,14 @@ use walrecord::{EffectContext, Lsn, Record, StreamDecoder, WalError};
 use super::commit_times;
 use super::ingest::{Ingest, IngestStart};
 use super::pace;
+use super::progress::News;
 use super::shared::Shared;
 use crate::error::StoreError;
 use crate::open::OpenLayer;
 
 /// Bytes of WAL read and indexed at a time. A batch becomes visible whole, so this also bounds how
 /// long a record that has arrived stays unreadable.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 256 * 1024;
 
 /// Follows the WAL until the timeline stops. An error stops indexing (and is told to whoever waits or
 /// writes) until the tail is rewound.
@@ -43,7 +44,8 @@ pub(crate) fn run(shared: &Arc<Shared>) {
             warn!(shared.log, "indexing stopped"; "error" => %error);
             shared.tracker.fail(error);
         }
-        let rewound = shared.tracker.wait_while(|_| shared.rewinds() == rewinds);
+        let tracker = &shared.tracker;
+        let rewound = tracker.wait_while(News::Wal, |_| shared.rewinds() == rewinds);
         if rewound.is_some() {
             info!(shared.log, "indexing goes on after a rewind");
         }
@@ -111,7 +113,7 @@ impl<'a> Indexer<'a> {
             let position = self.position;
             let shared = self.shared;
             let rewinds = self.rewinds;
-            let waited = shared.tracker.wait_while(|progress| {
+            let waited = shared.tracker.wait_while(News::Wal, |progress| {
                 progress.written <= position
                     && shared.rewinds() == rewinds
                     && !shared.freeze_requested()

@@ -64,6 +64,7 @@ pub use versions::VersionOrigin;
 
 use crate::error::{ReadError, StoreError};
 use crate::manifest::{Superseded, Upstream};
+use progress::News;
 use shared::Shared;
 
 /// An open timeline. Clones share it; it closes when [`Timeline::close`] is called.
@@ -225,8 +226,9 @@ impl Timeline {
         self.shared.tracker.flush_failure()
     }
 
-    /// Calls `listener` after each change of [`Timeline::progress`]. It must be quick and not call back.
-    pub fn on_progress(&self, listener: Box<dyn Fn() + Send + Sync>) {
+    /// Calls `listener` with the positions after each change of [`Timeline::progress`], from whatever thread made it:
+    /// what it is given may be overtaken already. It must be quick and not call back.
+    pub fn on_progress(&self, listener: Box<dyn Fn(&Progress) + Send + Sync>) {
         self.shared.tracker.listen(listener);
     }
 
@@ -251,7 +253,7 @@ impl Timeline {
         let end = self.shared.wal.end();
         self.shared
             .tracker
-            .update(|progress| progress.written = end);
+            .update(&[News::Wal], |progress| progress.written = end);
         Ok(())
     }
 
@@ -411,7 +413,7 @@ impl Drop for FailOnPanic<'_> {
 /// The thread that makes WAL durable: as fast as the disk syncs, everything written meanwhile at once.
 fn sync_wal(shared: &Arc<Shared>) {
     loop {
-        let waited = shared.tracker.wait_while(|progress| {
+        let waited = shared.tracker.wait_while(News::Wal, |progress| {
             progress.synced >= progress.written || !shared.is_tail_settled()
         });
         if waited.is_none() {

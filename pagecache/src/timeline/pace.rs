@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::progress::News;
 use super::shared::Shared;
 
 /// Indexing slows when there are more than so many times the runs that are merged at once: each is one more for
@@ -51,7 +52,7 @@ fn count(counter: &AtomicU64, since: Instant) {
 /// Waits until one more layer, of so many bytes in memory, may wait to be written; less if the timeline stops.
 pub(crate) fn stand_back(shared: &Shared, memory: usize) {
     let begin = Instant::now();
-    shared.tracker.wait_while(|_| {
+    shared.tracker.wait_while(News::Layers, |_| {
         let layers = shared.layers();
         !layers.frozen.is_empty() && layers.frozen_memory() + memory > shared.config.frozen_memory
     });
@@ -68,8 +69,9 @@ pub(crate) fn stand_back(shared: &Shared, memory: usize) {
     let begin = Instant::now();
     shared
         .tracker
-        .wait_while_within(pause(), |_| begin.elapsed() < pause());
-    shared.tracker.wait_while(|_| pause() >= LONGEST_PAUSE);
+        .wait_while_within(News::Layers, pause(), |_| begin.elapsed() < pause());
+    let tracker = &shared.tracker;
+    tracker.wait_while(News::Layers, |_| pause() >= LONGEST_PAUSE);
     count(&shared.index_waits.compaction, begin);
 }
 

@@ -49,20 +49,38 @@ pub enum WaitError {
     },
 }
 
-type Listener = Box<dyn Fn() + Send + Sync>;
+/// What a change is about, and what a waiter waits for: a thread is woken only for what it cares about, and WAL
+/// comes in thousands of pieces per second. Whoever waits also hears of a failure, a rewind and the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum News {
+    /// There is more WAL, or the thread that indexes it is asked for something.
+    Wal,
+    /// Positions that readers wait for: what is indexed, examined, synced, in layers.
+    Records,
+    /// The set of layers is another, or what is to be done with them.
+    Layers,
+    /// Nothing but the end.
+    End,
+}
 
-/// Shared positions with waiters. Listeners are called, outside the lock, after each change that a
-/// replication peer wants to hear of.
+const SORTS_OF_NEWS: usize = 4;
+
+type Listener = Box<dyn Fn(&Progress) + Send + Sync>;
+
+/// Shared positions with waiters. Listeners are called, outside the lock, after each change.
 #[derive(Default)]
 pub(crate) struct Tracker {
     state: Mutex<State>,
-    changed: Condvar,
+    /// By the news that is waited for.
+    changed: [Condvar; SORTS_OF_NEWS],
     listeners: Mutex<Vec<Listener>>,
 }
 
 #[derive(Default)]
 struct State {
     progress: Progress,
+    /// How many wait, by the news that they wait for: telling nobody is a call of the system too.
+    waiting: [usize; SORTS_OF_NEWS],
     /// End of the WAL that the indexer has looked at. At or above `last_record`: behind that may be the
     /// first part of a record.
     examined: Lsn,
@@ -104,27 +122,33 @@ impl Tracker {
         self.lock().stopping
     }
 
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Progress)) {
-        change(&mut self.lock().progress);
-        self.notify();
+    /// Changes positions, and tells whoever waits for such news.
+    pub(crate) fn update(&self, news: &[News], change: impl FnOnce(&mut Progress)) {
+        let mut state = self.lock();
+        change(&mut state.progress);
+        self.tell(state, news);
+    }
+
+    /// Has those who wait for `news` look again.
+    pub(crate) fn announce(&self, news: News) {
+        self.tell(self.lock(), &[news]);
     }
 
     /// Notes a failure that a rewind heals.
     pub(crate) fn fail(&self, reason: StoreError) {
-        self.lock().failure.get_or_insert_with(|| Arc::new(reason));
-        self.notify();
+        let mut state = self.lock();
+        state.failure.get_or_insert_with(|| Arc::new(reason));
+        self.tell_all(state);
     }
 
     /// Notes a failure that only a restart heals.
     pub(crate) fn fail_for_good(&self, reason: StoreError) {
-        {
-            let mut state = self.lock();
-            if !state.is_final {
-                state.failure = Some(Arc::new(reason));
-                state.is_final = true;
-            }
+        let mut state = self.lock();
+        if !state.is_final {
+            state.failure = Some(Arc::new(reason));
+            state.is_final = true;
         }
-        self.notify();
+        self.tell_all(state);
     }
 
     /// What the last attempt to write a layer came to.
@@ -144,26 +168,26 @@ impl Tracker {
 
     /// The WAL ends at `written` now, and what stands behind the last record is to be looked at anew.
     pub(crate) fn rewound(&self, written: Lsn, synced: Lsn) {
-        {
-            let mut state = self.lock();
-            state.progress.written = written;
-            state.progress.synced = synced.min(written);
-            state.examined = state.progress.last_record;
-            if !state.is_final {
-                state.failure = None;
-            }
+        let mut state = self.lock();
+        state.progress.written = written;
+        state.progress.synced = synced.min(written);
+        state.examined = state.progress.last_record;
+        if !state.is_final {
+            state.failure = None;
         }
-        self.notify();
+        self.tell_all(state);
     }
 
     pub(crate) fn set_examined(&self, examined: Lsn) {
-        self.lock().examined = examined;
-        self.notify();
+        let mut state = self.lock();
+        state.examined = examined;
+        self.wake(&state, &[News::Records]);
     }
 
     pub(crate) fn stop(&self) {
-        self.lock().stopping = true;
-        self.notify();
+        let mut state = self.lock();
+        state.stopping = true;
+        self.tell_all(state);
     }
 
     pub(crate) fn listen(&self, listener: Listener) {
@@ -173,29 +197,65 @@ impl Tracker {
             .push(listener);
     }
 
-    fn notify(&self) {
-        self.changed.notify_all();
+    fn tell_all(&self, state: MutexGuard<'_, State>) {
+        self.tell(state, &[News::Wal, News::Records, News::Layers, News::End]);
+    }
+
+    /// Wakes those who wait for `news`.
+    fn wake(&self, state: &State, news: &[News]) {
+        for news in news {
+            if state.waiting[*news as usize] > 0 {
+                self.changed[*news as usize].notify_all();
+            }
+        }
+    }
+
+    /// The same, and tells the listeners.
+    fn tell(&self, state: MutexGuard<'_, State>, news: &[News]) {
+        self.wake(&state, news);
+        let progress = state.progress;
+        drop(state);
         let listeners = self
             .listeners
             .lock()
             .unwrap_or_else(|poisoned| poisoned.into_inner());
         for listener in listeners.iter() {
-            listener();
+            listener(&progress);
         }
     }
 
-    /// Waits until `ready` says so, the timeline stops, or (with `or_failure`) indexing fails.
-    /// Returns the positions, or none if the timeline stops.
+    /// Waits for `news`, no longer than `limit`, if there is one.
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        news: News,
+        limit: Option<Duration>,
+    ) -> MutexGuard<'a, State> {
+        let changed = &self.changed[news as usize];
+        state.waiting[news as usize] += 1;
+        let mut state = match limit {
+            Some(limit) => {
+                let waited = changed.wait_timeout(state, limit);
+                waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+            }
+            None => changed
+                .wait(state)
+                .unwrap_or_else(|poisoned| poisoned.into_inner()),
+        };
+        state.waiting[news as usize] -= 1;
+        state
+    }
+
+    /// Waits while `unready` says so, which looks again at each of `news`. Returns the positions, or none if the
+    /// timeline stops.
     pub(crate) fn wait_while(
         &self,
+        news: News,
         mut unready: impl FnMut(&Progress) -> bool,
     ) -> Option<Progress> {
         let mut state = self.lock();
         while !state.stopping && unready(&state.progress) {
-            state = self
-                .changed
-                .wait(state)
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
+            state = self.wait(state, news, None);
         }
         (!state.stopping).then_some(state.progress)
     }
@@ -203,6 +263,7 @@ impl Tracker {
     /// As [`Tracker::wait_while`], for no longer than `limit`.
     pub(crate) fn wait_while_within(
         &self,
+        news: News,
         limit: Duration,
         mut unready: impl FnMut(&Progress) -> bool,
     ) {
@@ -213,17 +274,13 @@ impl Tracker {
             if left.is_zero() {
                 return;
             }
-            state = self
-                .changed
-                .wait_timeout(state, left)
-                .unwrap_or_else(|poisoned| poisoned.into_inner())
-                .0;
+            state = self.wait(state, news, Some(left));
         }
     }
 
     /// Waits for `limit`, less if the timeline stops. Returns whether it does.
     pub(crate) fn pause(&self, limit: Duration) -> bool {
-        self.wait_while_within(limit, |_| true);
+        self.wait_while_within(News::End, limit, |_| true);
         self.is_stopping()
     }
 
@@ -270,7 +327,7 @@ impl Tracker {
         }
     }
 
-    /// Waits for a change, at most until `limit` after `begin`.
+    /// Waits for records, at most until `limit` after `begin`.
     fn wait_some<'a>(
         &self,
         state: MutexGuard<'a, State>,
@@ -289,7 +346,6 @@ impl Tracker {
                 waited: limit,
             });
         }
-        let waited = self.changed.wait_timeout(state, left);
-        Ok(waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0)
+        Ok(self.wait(state, News::Records, Some(left)))
     }
 }

@@ -15,7 +15,7 @@ use super::layers::{Frozen, LayerSet, MemoryLayer};
 use super::leases::Leases;
 use super::pace::WaitCounters;
 use super::pins::Pins;
-use super::progress::Tracker;
+use super::progress::{News, Tracker};
 use super::read::RulesHistory;
 use super::read_counts::ReadCounters;
 use super::resolve::Resolver;
@@ -134,19 +134,20 @@ impl Shared {
         Arc::clone(&self.layers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the set of layers. Readers that hold the old one go on with it.
+    /// Replaces the set of layers, and tells whoever waits for that. Readers that hold the old one go on with it.
     pub(crate) fn change_layers(&self, change: impl FnOnce(&mut LayerSet)) {
         let mut layers = self.layers.write().unwrap_or_else(PoisonError::into_inner);
         let mut next = LayerSet::clone(&layers);
         change(&mut next);
         *layers = Arc::new(next);
-        self.layer_changes.fetch_add(1, Ordering::AcqRel);
+        drop(layers);
+        self.wake_compaction();
     }
 
-    /// Has compaction look again what there is to do.
+    /// Has those who wait for layers look again: whoever merges them for what there is to do.
     pub(crate) fn wake_compaction(&self) {
         self.layer_changes.fetch_add(1, Ordering::AcqRel);
-        self.tracker.update(|_| {});
+        self.tracker.announce(News::Layers);
     }
 
     /// How often the set of layers was replaced.
@@ -284,6 +285,7 @@ impl Shared {
         change(&mut manifest);
         manifest.set_rules(&self.rules().0);
         manifest.write(&*self.storage, &self.paths.manifest())?;
+        drop(manifest);
         self.set_complete();
         Ok(())
     }
@@ -294,6 +296,7 @@ impl Shared {
 
     pub(crate) fn set_complete(&self) {
         self.is_complete.store(true, Ordering::Release);
+        self.tracker.announce(News::Layers);
     }
 
     pub(crate) fn manifest(&self) -> MutexGuard<'_, Manifest> {
@@ -341,8 +344,9 @@ impl Shared {
         for (lsn, hint_bits_logged) in &batch.hints {
             self.change_rules(*lsn, |rules| rules.hint_bits_logged = *hint_bits_logged);
         }
-        self.tracker
-            .update(|progress| progress.last_record = batch.end);
+        self.tracker.update(&[News::Records], |progress| {
+            progress.last_record = batch.end;
+        });
     }
 
     /// The import's stop position: imported pages are fuzzy below, and nothing is readable there. The end of all
@@ -354,8 +358,9 @@ impl Shared {
     /// The import's stop position is known: pages are readable from there on.
     pub(crate) fn set_import_stop(&self, stop: Lsn) {
         self.import_stop.store(stop.get(), Ordering::Release);
-        self.tracker
-            .update(|progress| progress.readable_from = stop);
+        self.tracker.update(&[News::Records], |progress| {
+            progress.readable_from = stop;
+        });
     }
 
     /// The database directory at `at` that what a metadata key names lies in; the default if in none.
@@ -370,7 +375,7 @@ impl Shared {
     /// Asks the indexer to freeze the open layer now.
     pub(crate) fn request_freeze(&self) {
         self.freeze.store(true, Ordering::Release);
-        self.tracker.update(|_| {});
+        self.tracker.announce(News::Wal);
     }
 
     pub(crate) fn freeze_requested(&self) -> bool {
@@ -389,7 +394,6 @@ impl Shared {
             let open = std::mem::replace(&mut layers.open, Arc::new(MemoryLayer::new(end)));
             layers.frozen.insert(0, Frozen { layer: open, end });
         });
-        self.tracker.update(|_| {});
     }
 
     /// See the field.
@@ -422,8 +426,9 @@ impl Shared {
     /// Tells how far the WAL is durable.
     pub(crate) fn tell_synced(&self) {
         // Asked anew under the tracker's lock: what a sync said before a rewind is void.
-        self.tracker
-            .update(|progress| progress.synced = self.wal.synced().min(progress.written));
+        self.tracker.update(&[News::Records], |progress| {
+            progress.synced = self.wal.synced().min(progress.written);
+        });
     }
 
     pub(crate) fn settle_tail(&self) {

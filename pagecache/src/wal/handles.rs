@@ -8,9 +8,9 @@ use walrecord::SegmentId;
 
 use crate::storage::StorageFile;
 
-/// Files kept open for readers of one store: reads cluster in the newest WAL, and this many segments
-/// hold more than a gigabyte of it at the usual size.
-const LIMIT: usize = 64;
+/// Files kept open for readers of one store: reads cluster in the newest WAL, that is not in layers yet, and this
+/// many segments hold two gigabytes of it at the usual size.
+const LIMIT: usize = 128;
 
 /// Open segment files, the one used last in front.
 #[derive(Debug, Default)]

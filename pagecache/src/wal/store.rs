@@ -411,13 +411,13 @@ impl WalStore {
     }
 
     fn read_segment(&self, segment: SegmentId, offset: u64, buf: &mut [u8]) -> io::Result<()> {
-        let path = self.path(segment);
-        let file = self
-            .handles
-            .get(segment, || self.storage.open(&path, Access::Read))?;
+        let file = self.handles.get(segment, || {
+            self.storage.open(&self.path(segment), Access::Read)
+        })?;
         file.read_exact_at(buf, offset)
             .map_err(|error| match error.kind() {
                 io::ErrorKind::UnexpectedEof => {
+                    let path = self.path(segment);
                     io::Error::new(error.kind(), format!("{} is cut short", path.display()))
                 }
                 _ => error,

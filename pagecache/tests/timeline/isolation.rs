@@ -262,7 +262,7 @@ fn wal_is_taken_acknowledged_and_written_to_layers_whatever_layer_is_damaged() {
 fn wait_synced(timeline: &Timeline, lsn: Lsn) {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
-    timeline.on_progress(Box::new(move || {
+    timeline.on_progress(Box::new(move |_| {
         let _ = tell.lock().map(|tell| tell.send(()));
     }));
     while timeline.progress().synced < lsn {

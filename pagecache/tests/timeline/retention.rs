@@ -102,7 +102,8 @@ impl World {
         self.note_window(upto);
     }
 
-    fn passed(&self) -> Lsn {
+    /// Below, the windows hold nothing.
+    pub(crate) fn passed(&self) -> Lsn {
         self.import.1.max(self.collected).max(self.retained.passed)
     }
 

@@ -356,7 +356,8 @@ impl World {
         self.branches.insert(name.clone(), (lsn, Fate::MaybeGone));
         let made = match store.branch(from, &branch) {
             Err(StoreError::Read(error))
-                if matches!(*error, ReadError::NotReadable { .. }) && self.may_be_gone(lsn) =>
+                // A lease holds pages, not what a branch would go on from.
+                if matches!(*error, ReadError::NotReadable { .. }) && lsn < self.passed() =>
             {
                 self.branches.insert(name, (lsn, Fate::Gone));
                 return Ok(());

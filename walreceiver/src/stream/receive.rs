@@ -20,6 +20,9 @@ const STREAM: &str = "streaming";
 /// Messages that have arrived are handed to the sink together, up to this many bytes.
 const BATCH: usize = 1 << 20;
 
+/// A message of at least so many bytes is handed over as it is: there is nothing to win by another copy.
+const LARGE: usize = 64 << 10;
+
 /// Streams WAL from `options.start` into `sink` until the stream ends.
 ///
 /// The sink is rewound to `options.start` once the server has agreed to send from there. Replies go out from a thread of their own; it lives as long
@@ -232,8 +235,8 @@ impl Intake<'_> {
         Ok(ended)
     }
 
-    /// Appends WAL to the batch.
-    fn take(&mut self, message: FromServer<'_>) -> Result<Heard, ProtocolError> {
+    /// Appends WAL to the batch, or hands it over if it is large.
+    fn take(&mut self, message: FromServer<'_>) -> Result<Heard, StreamError> {
         match message {
             FromServer::KeepAlive {
                 server_end,
@@ -251,10 +254,15 @@ impl Intake<'_> {
                 bytes,
             } => {
                 if start != self.end {
+                    let expected = self.end;
                     return Err(ProtocolError::Gap {
-                        expected: self.end,
+                        expected,
                         found: start,
-                    });
+                    }
+                    .into());
+                }
+                if bytes.len() >= LARGE {
+                    self.hand_over()?;
                 }
                 self.end = start.checked_add(bytes.len() as u64).ok_or_else(|| {
                     ProtocolError::BadValue {
@@ -263,7 +271,11 @@ impl Intake<'_> {
                         expected: "a position whose WAL ends in range",
                     }
                 })?;
-                self.batch.extend_from_slice(bytes);
+                if bytes.len() >= LARGE {
+                    self.write(start, bytes)?;
+                } else {
+                    self.batch.extend_from_slice(bytes);
+                }
                 Ok(Heard {
                     server_end,
                     sent_at,
@@ -277,10 +289,17 @@ impl Intake<'_> {
         if self.batch.is_empty() {
             return Ok(());
         }
-        let start = Lsn::new(self.end.get() - self.batch.len() as u64);
-        let before = self.progress.positions();
-        self.sink.write(start, &self.batch)?;
+        let batch = std::mem::take(&mut self.batch);
+        let start = Lsn::new(self.end.get() - batch.len() as u64);
+        let written = self.write(start, &batch);
+        self.batch = batch;
         self.batch.clear();
+        written
+    }
+
+    fn write(&mut self, start: Lsn, bytes: &[u8]) -> Result<(), StreamError> {
+        let before = self.progress.positions();
+        self.sink.write(start, bytes)?;
         // A sink that syncs inside `write` need not know of the status thread.
         if self.progress.positions().matter_beside(&before) {
             self.control.wake();

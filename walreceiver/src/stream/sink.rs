@@ -24,11 +24,17 @@ pub struct Positions {
     pub applied: Lsn,
 }
 
+/// Bytes of WAL, see [`Positions::matter_beside`].
+const APPLIED_STEP: u64 = 1 << 20;
+
 impl Positions {
-    /// Whether the server would act on the difference: slots and commits follow what is durable or
-    /// applied.
-    pub(super) fn matter_beside(&self, earlier: &Positions) -> bool {
-        self.flushed != earlier.flushed || self.applied != earlier.applied
+    /// Whether the server is to hear of the difference at once: slots and commits follow what is durable or
+    /// applied. While much that is durable is yet to be applied, it hears of that in steps of [`APPLIED_STEP`]: a
+    /// sink that catches up would otherwise answer thousands of times per second.
+    pub fn matter_beside(&self, earlier: &Positions) -> bool {
+        let has_caught_up = self.applied >= self.flushed;
+        let applied = self.applied.get().abs_diff(earlier.applied.get());
+        self.flushed != earlier.flushed || applied >= APPLIED_STEP || (applied > 0 && has_caught_up)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use pagecache::storage::LocalStorage;
-use pagecache::{Store, StoreConfig, Timeline};
+use pagecache::{Progress, Store, StoreConfig, Timeline};
 use pageserver_bin::cli::PeerKind;
 use pageserver_bin::import::{LiveImport, import_live};
 use pageserver_bin::receivers::{Feed, Following};
@@ -139,17 +139,19 @@ pub(crate) fn follow(
 
 /// Waits until everything up to `end` is synced and readable.
 pub(crate) fn wait_durable(timeline: &Timeline, end: Lsn) -> Result<()> {
+    let is_there = move |progress: &Progress| progress.last_record >= end && progress.synced >= end;
     let changed = Arc::new((Mutex::new(()), Condvar::new()));
     let other = Arc::clone(&changed);
-    timeline.on_progress(Box::new(move || {
-        let _held = other.0.lock().unwrap_or_else(PoisonError::into_inner);
-        other.1.notify_all();
+    timeline.on_progress(Box::new(move |progress| {
+        if is_there(progress) {
+            let _held = other.0.lock().unwrap_or_else(PoisonError::into_inner);
+            other.1.notify_all();
+        }
     }));
     let began = Instant::now();
     let mut held = changed.0.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        let progress = timeline.progress();
-        if progress.last_record >= end && progress.synced >= end {
+        if is_there(&timeline.progress()) {
             return Ok(());
         }
         if let Some(failure) = timeline.failure() {

@@ -194,8 +194,6 @@ fn publish(
         files.extend(layer.map(|layer| (rewrite.into, layer)));
         set.set_files(files, next.as_ref());
     });
-    // Indexing may wait for there to be fewer runs.
-    shared.tracker.update(|_| {});
     remove(shared, &gone);
     Ok(())
 }

@@ -22,6 +22,7 @@ use std::time::Duration;
 use slog::{debug, info, warn};
 
 use super::Timeline;
+use super::progress::News;
 use super::shared::Shared;
 use crate::error::StoreError;
 use crate::layer::RunId;
@@ -60,9 +61,9 @@ pub(super) fn run(shared: &Arc<Shared>) {
     }
     let mut seen = None;
     loop {
-        let waited = shared
-            .tracker
-            .wait_while(|_| seen == Some(shared.layer_changes()) || !shared.is_complete());
+        let waited = shared.tracker.wait_while(News::Layers, |_| {
+            seen == Some(shared.layer_changes()) || !shared.is_complete()
+        });
         if waited.is_none() {
             return;
         }
