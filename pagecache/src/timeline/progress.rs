@@ -349,3 +349,94 @@ impl Tracker {
         Ok(self.wait(state, News::Records, Some(left)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::sync::mpsc::channel;
+    use std::thread;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    /// Runs `change` while a thread waits for `news`, and then `last`, which it must hear of. Returns how often it
+    /// looked.
+    fn looks(news: News, tracker: &Tracker, change: impl FnOnce(), last: impl FnOnce()) -> u64 {
+        let looks = AtomicU64::new(0);
+        let (begun, has_begun) = channel();
+        let is_over = AtomicU64::new(0);
+        thread::scope(|scope| {
+            let (looks, is_over) = (&looks, &is_over);
+            let waiter = scope.spawn(move || {
+                tracker.wait_while(news, |_| {
+                    looks.fetch_add(1, Ordering::SeqCst);
+                    let _ = begun.send(());
+                    is_over.load(Ordering::SeqCst) == 0
+                })
+            });
+            has_begun.recv_timeout(LIMIT).unwrap();
+            // It holds the lock from its look until it waits.
+            drop(tracker.lock());
+            change();
+            is_over.store(1, Ordering::SeqCst);
+            last();
+            assert!(waiter.join().unwrap().is_some());
+        });
+        looks.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_waiter_is_woken_by_its_news_and_no_others() {
+        let all = [News::Wal, News::Records, News::Layers, News::End];
+        for news in all {
+            let tracker = Tracker::default();
+            let others: Vec<News> = all.into_iter().filter(|other| *other != news).collect();
+            let change = || {
+                for end in 0..1000 {
+                    tracker.update(&others, |progress| progress.written = Lsn::new(end));
+                }
+            };
+            let seen = looks(news, &tracker, change, || tracker.announce(news));
+            // One more is allowed to the system, which may wake without a reason.
+            assert!(seen <= 3, "{news:?}: {seen}");
+        }
+    }
+
+    #[test]
+    fn whoever_waits_hears_of_a_failure_and_of_a_rewind() {
+        for news in [News::Wal, News::Records, News::Layers, News::End] {
+            let tracker = Tracker::default();
+            let failed = || tracker.fail(StoreError::Stopping);
+            assert!(looks(news, &tracker, || {}, failed) >= 2);
+            let failed = || tracker.fail_for_good(StoreError::Stopping);
+            assert!(looks(news, &tracker, || {}, failed) >= 2);
+            let rewound = || tracker.rewound(Lsn::new(8), Lsn::new(8));
+            assert!(looks(news, &tracker, || {}, rewound) >= 2);
+        }
+    }
+
+    #[test]
+    fn listeners_are_told_the_positions_that_a_change_made() {
+        let tracker = Tracker::default();
+        let (tell, told) = channel();
+        let tell = Mutex::new(tell);
+        tracker.listen(Box::new(move |progress| {
+            tell.lock().unwrap().send(*progress).unwrap();
+        }));
+        tracker.update(&[News::Wal], |progress| progress.written = Lsn::new(24));
+        tracker.update(&[News::Records], |progress| {
+            progress.last_record = Lsn::new(16)
+        });
+        let told: Vec<Progress> = told.try_iter().collect();
+        let first = Progress {
+            written: Lsn::new(24),
+            ..Progress::default()
+        };
+        let second = Progress {
+            last_record: Lsn::new(16),
+            ..first
+        };
+        assert_eq!(told, [first, second]);
+    }
+}

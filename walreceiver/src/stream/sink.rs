@@ -167,3 +167,39 @@ impl Error for SinkError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(flushed: u64, applied: u64) -> Positions {
+        Positions {
+            written: Lsn::new(1 << 40),
+            flushed: Lsn::new(flushed),
+            applied: Lsn::new(applied),
+        }
+    }
+
+    #[test]
+    fn what_is_durable_and_the_last_that_is_applied_is_told_at_once_a_way_behind_in_steps() {
+        let before = at(10 << 20, 1 << 20);
+        assert!(!before.matter_beside(&before));
+        assert!(at((10 << 20) + 1, 1 << 20).matter_beside(&before));
+        assert!(!at(10 << 20, (2 << 20) - 1).matter_beside(&before));
+        assert!(at(10 << 20, 2 << 20).matter_beside(&before));
+
+        let nearly = at(10 << 20, (10 << 20) - 8);
+        assert!(at(10 << 20, 10 << 20).matter_beside(&nearly));
+        // Nothing new.
+        let caught_up = at(10 << 20, 10 << 20);
+        assert!(!caught_up.matter_beside(&caught_up));
+        // Handing over to the system alone moves nobody.
+        let written = Positions {
+            written: Lsn::MAX,
+            ..caught_up
+        };
+        assert!(!written.matter_beside(&caught_up));
+        // After a rewind.
+        assert!(at(9 << 20, 9 << 20).matter_beside(&caught_up));
+    }
+}
