@@ -46,20 +46,31 @@ pub(crate) struct Commit {
 impl History {
     /// A history on one Postgres timeline.
     pub(crate) fn new(seed: u64, records: usize) -> History {
-        History::with(seed, records, &[], 0)
+        History::with(seed, records, &[], 0, None)
+    }
+
+    /// One that is the same as [`History::new`] for so many records, and then goes another way.
+    pub(crate) fn turning(seed: u64, records: usize, same: usize) -> History {
+        History::with(seed, records, &[], 0, Some(same))
     }
 
     /// A history that goes through several Postgres timelines.
     pub(crate) fn promoted(seed: u64, records: usize) -> History {
-        History::with(seed, records, &PROMOTIONS, 0)
+        History::with(seed, records, &PROMOTIONS, 0, None)
     }
 
     /// A history with so much WAL that it goes through several segments, though it does little.
     pub(crate) fn long(seed: u64, records: usize) -> History {
-        History::with(seed, records, &[], 130_000)
+        History::with(seed, records, &[], 130_000, None)
     }
 
-    fn with(seed: u64, records: usize, promotions: &[f64], filler: usize) -> History {
+    fn with(
+        seed: u64,
+        records: usize,
+        promotions: &[f64],
+        filler: usize,
+        turn: Option<usize>,
+    ) -> History {
         let mut rng = Rng::new(seed);
         let start = Lsn::new(u64::from(SEGMENT_SIZE) * 7);
         let mut scribe = Scribe {
@@ -85,6 +96,9 @@ impl History {
         states.push(start, &scribe.files);
         let mut switches = Vec::new();
         for number in 0..records {
+            if turn == Some(number) {
+                rng = Rng::new(!seed);
+            }
             if promotions
                 .iter()
                 .any(|part| number == (records as f64 * part) as usize)

@@ -259,6 +259,47 @@ fn wal_is_taken_acknowledged_and_written_to_layers_whatever_layer_is_damaged() {
     assert!(indexed > 10, "{indexed}");
 }
 
+/// What is still only in WAL is read from the WAL of the timeline that it belongs to, near the branch point too.
+#[test]
+fn a_branch_reads_its_own_wal_where_its_ancestor_has_other_records() {
+    let same = 60;
+    for seed in 1..20 {
+        let mut rng = Rng::new(seed);
+        let history = Arc::new(History::new(seed, 120));
+        let other = Arc::new(History::turning(seed, 120, same));
+        let fork = history.starts[same];
+        assert_eq!(other.starts[same], fork);
+        let mut world = World::new(&history, &mut rng);
+        let (disk, config) = (SimulatedDisk::new(), StoreConfig::default());
+        let store = open(&disk, config).unwrap();
+        let timeline = world.import(&store, &mut rng, LIMIT).unwrap();
+        world.feed(&timeline, history.end(), &mut rng).unwrap();
+        timeline.wait_for(history.end(), LIMIT).unwrap();
+        let lsns = history.states.lsns();
+        let Some(lsn) = lsns.filter(|lsn| *lsn <= fork).last() else {
+            panic!("no record before the turn");
+        };
+        if lsn < world.import.1 {
+            continue;
+        }
+        let branch = NewBranch {
+            timeline: TimelineId::from_bytes([100; 16]),
+            name: "turned".to_owned(),
+            lsn,
+        };
+        let branch = store.branch(&timeline, &branch).unwrap();
+        let mut turned = world.clone();
+        turned.history = Arc::clone(&other);
+        turned.settle(&branch).unwrap();
+        turned.feed(&branch, other.end(), &mut rng).unwrap();
+        branch.wait_for(other.end(), LIMIT).unwrap();
+        for lsn in other.states.lsns().filter(|it| *it >= lsn) {
+            turned.check_at(&branch, lsn).unwrap();
+        }
+        world.check_at(&timeline, history.end()).unwrap();
+    }
+}
+
 fn wait_synced(timeline: &Timeline, lsn: Lsn) {
     let (tell, told) = std::sync::mpsc::channel();
     let tell = std::sync::Mutex::new(tell);
