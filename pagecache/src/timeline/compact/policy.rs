@@ -82,7 +82,7 @@ impl Policy {
     }
 
     /// The newest runs up to one size, if there are many of that: the more there are, the less often each is merged. In
-    /// a hurry only so many that it is soon over, and of the large ones only when there are twice as many.
+    /// a hurry only when there are twice as many, and only so many that it is soon over.
     fn tier<'a>(&self, deltas: &'a [RunSize]) -> Option<&'a [RunSize]> {
         let most = deltas.iter().map(|run| self.class(run)).max()?;
         (0..=most).find_map(|class| {
@@ -90,7 +90,7 @@ impl Policy {
             let count = tier.iter().filter(|run| self.class(run) == class).count();
             let (least, most) = match (self.hurries, class) {
                 (false, _) => (self.merge_runs, usize::MAX),
-                (true, 0) => (self.merge_runs, self.merge_runs * 2),
+                (true, 0) => (self.merge_runs * 2, self.merge_runs * 4),
                 (true, _) => (self.merge_runs * 2, self.merge_runs * 2),
             };
             let oldest = &tier[tier.len().saturating_sub(most)..];
@@ -237,10 +237,14 @@ mod tests {
         };
         let large = runs(&[(5, 500), (60, 400), (60, 300), (60, 200), (1000, 100)]);
         assert_eq!(policy.choose(&large), None);
-        let small = runs(&[(5, 600), (5, 500), (5, 400), (60, 300), (1000, 100)]);
-        assert_eq!(policy.choose(&small), ids(&[0, 1, 2]));
-        let many: Vec<_> = (0..9).map(|n| (5, 900 - n)).chain([(1000, 100)]).collect();
-        assert_eq!(policy.choose(&runs(&many)), ids(&[3, 4, 5, 6, 7, 8]));
+        let small = |count: u64| {
+            let small = (0..count).map(|n| (5, 900 - n));
+            runs(&small.chain([(60, 300), (1000, 100)]).collect::<Vec<_>>())
+        };
+        assert_eq!(policy.choose(&small(5)), None);
+        assert_eq!(policy.choose(&small(6)), ids(&[0, 1, 2, 3, 4, 5]));
+        let oldest: Vec<u64> = (3..15).collect();
+        assert_eq!(policy.choose(&small(15)), ids(&oldest));
         let many: Vec<_> = (0..6).map(|n| (60, 900 - n)).chain([(1000, 100)]).collect();
         assert_eq!(policy.choose(&runs(&many)), ids(&[0, 1, 2, 3, 4, 5]));
     }
