@@ -71,6 +71,8 @@ pub(super) fn run(shared: &Arc<Shared>) {
         let result = shared
             .collect_due()
             .and_then(|()| compact(shared, &lock(shared), false));
+        // Indexing may wait for there to be fewer runs; damage that was met may mean that there never will be.
+        shared.tracker.announce(News::Layers);
         if let Err(error) = result {
             warn!(shared.log, "compaction failed, will try again"; "error" => %error);
             seen = None;
