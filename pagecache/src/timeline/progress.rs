@@ -426,7 +426,7 @@ mod tests {
         }));
         tracker.update(&[News::Wal], |progress| progress.written = Lsn::new(24));
         tracker.update(&[News::Records], |progress| {
-            progress.last_record = Lsn::new(16)
+            progress.last_record = Lsn::new(16);
         });
         let told: Vec<Progress> = told.try_iter().collect();
         let first = Progress {
