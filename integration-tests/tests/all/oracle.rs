@@ -36,7 +36,8 @@ const FLOORS: Floors<'static> = Floors {
         (Rmgr::Brin, 400),
         (Rmgr::Generic, 300),
         (Rmgr::Xlog, 500),
-        (Rmgr::Transaction, 400),
+        // Few pages, each with as many records as come before where a layer happens to be cut.
+        (Rmgr::Transaction, 100),
         (Rmgr::CommitTs, 10),
         (Rmgr::Sequence, 10),
         (Rmgr::MultiXact, 10),
