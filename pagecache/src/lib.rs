@@ -62,8 +62,9 @@ pub use config::StoreConfig;
 pub use error::{ReadError, StoreError};
 pub use key::{KEY_SIZE, Key, KeyError, KeyKind};
 pub use layer::{
-    BlockVersion, Compression, Damage, EntryKind, EntryRef, KeyVersions, Layer, LayerError,
-    LayerId, LayerKind, LayerOptions, LayerSummary, LayerWriter, RunId, Scan, WholeBlock,
+    BlockAhead, BlockEdges, BlockVersion, Compression, Damage, EntryKind, EntryRef, KeyVersions,
+    Layer, LayerError, LayerId, LayerKind, LayerOptions, LayerSummary, LayerWriter, RunId, Scan,
+    WholeBlock,
 };
 pub use manifest::{
     Ancestor, CLONE_TIMELINE_STEP, CloneRecord, ClonesExhausted, Contradiction,

@@ -30,5 +30,5 @@ pub use options::{Compression, LayerId, LayerKind, LayerOptions, LayerSummary, R
 pub use reader::Layer;
 pub use scan::Scan;
 pub(crate) use verify::LayerFinding;
-pub use whole_block::{BlockVersion, WholeBlock};
+pub use whole_block::{BlockAhead, BlockEdges, BlockVersion, WholeBlock};
 pub use writer::LayerWriter;

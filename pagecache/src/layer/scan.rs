@@ -7,7 +7,9 @@ use walrecord::Lsn;
 
 use super::block::{DataBlock, PageBuffer, Row};
 use super::reader::{Caching, Place};
-use super::{Compression, EntryRef, KeyVersions, Layer, LayerError, WholeBlock};
+use super::{
+    BlockAhead, BlockEdges, Compression, EntryRef, KeyVersions, Layer, LayerError, WholeBlock,
+};
 use crate::key::Key;
 
 /// The versions of a range of keys in ascending order. Uses blocks that are in the cache, but puts
@@ -123,36 +125,50 @@ impl Scan<'_> {
         }
     }
 
-    /// The data block that begins where the scan stands, if the whole of it is wanted and comes before `before`,
-    /// if the layer has all versions of its keys in it, if it is of a size worth keeping, and not compressed
-    /// otherwise than by `compression`.
+    /// The data block that begins where the scan stands, if the whole of it is wanted and comes before `before`, and if
+    /// it is of a size worth keeping.
     ///
     /// # Errors
     /// If a block cannot be read or is damaged.
-    pub fn whole_block(
+    pub fn block_ahead(
         &self,
         before: Option<&Key>,
-        compression: Compression,
-    ) -> Result<Option<WholeBlock>, LayerError> {
+        edges: BlockEdges,
+    ) -> Result<Option<BlockAhead<'_>>, LayerError> {
         let State::At(cursor) = &self.state else {
             return Ok(None);
         };
+        if cursor.index != 0 || cursor.rows.start != 0 {
+            return Ok(None);
+        }
         let footer = &self.layer.footer;
         let block = cursor.block();
         let last = block.last().key;
-        let is_whole = cursor.index == 0
-            && cursor.rows.start == 0
-            && !block.continued()
-            && last < self.range.end
-            && footer.max_lsn <= self.upto;
+        let is_wanted = last < self.range.end && footer.max_lsn <= self.upto;
         let is_apart = before.is_none_or(|before| last < *before);
         let is_large = cursor.payload.len() >= footer.block_size as usize / 2;
-        let is_old = footer.version < compression.format_version();
-        if !is_whole || !is_apart || !is_large || is_old {
+        if !is_wanted || !is_apart || !is_large {
             return Ok(None);
         }
-        let next = self.layer.after(cursor.place.clone(), Caching::Pass)?;
-        if next.is_some_and(|next| next.entry().first.key == last) {
+        if edges == BlockEdges::Closed {
+            let next = || self.layer.after(cursor.place.clone(), Caching::Pass);
+            if block.continued() || next()?.is_some_and(|next| next.entry().first.key == last) {
+                return Ok(None);
+            }
+        }
+        Ok(Some(BlockAhead(block)))
+    }
+
+    /// The data block in which the scan stands, as the file has it, unless it is compressed otherwise than by
+    /// `compression`, or the file is of a format that did not know that.
+    ///
+    /// # Errors
+    /// If the block cannot be read or is damaged.
+    pub fn whole_block(&self, compression: Compression) -> Result<Option<WholeBlock>, LayerError> {
+        let State::At(cursor) = &self.state else {
+            return Ok(None);
+        };
+        if self.layer.footer.version < compression.format_version() {
             return Ok(None);
         }
         let frame = self.layer.frame(&cursor.place.entry())?;

@@ -9,7 +9,7 @@ use super::block::{DataBlock, compression_of};
 use super::{Compression, EntryKind};
 use crate::key::Key;
 
-/// A data block as a file has it, with all versions of its keys there.
+/// A data block as a file has it.
 #[derive(Clone, Debug)]
 pub struct WholeBlock {
     /// With its header. Its checksum was found right.
@@ -17,6 +17,19 @@ pub struct WholeBlock {
     /// What is in it, checked.
     payload: Arc<[u8]>,
 }
+
+/// Which blocks go from one file into another as they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BlockEdges {
+    /// Those that have all versions of their keys.
+    Closed,
+    /// Also those whose first key has versions in the block before, or whose last has some in the block behind.
+    Open,
+}
+
+/// A data block that stands wholly before a scan, lent from it.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockAhead<'a>(pub(super) DataBlock<'a>);
 
 /// What a block says of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -56,10 +69,17 @@ impl WholeBlock {
     pub fn last_key(&self) -> Key {
         self.data().last().key
     }
+}
+
+impl<'a> BlockAhead<'a> {
+    /// The last key.
+    pub fn last_key(&self) -> Key {
+        self.0.last().key
+    }
 
     /// The versions, in order.
-    pub fn versions(&self) -> impl Iterator<Item = BlockVersion> {
-        let block = self.data();
+    pub fn versions(&self) -> impl Iterator<Item = BlockVersion> + use<'a> {
+        let block = self.0;
         (0..block.key_count()).flat_map(move |index| {
             let key = block.key(index);
             let version = move |row| BlockVersion {

@@ -122,7 +122,7 @@ impl LayerWriter {
         };
         assert!(is_above, "{key} at {lsn} is added behind {:?}", self.last);
         if self.block.size() >= self.options.block_size as usize && self.block.first().is_some() {
-            self.close_block(same_key)?;
+            self.close_block()?;
         }
         if !same_key {
             self.keys += 1;
@@ -131,7 +131,7 @@ impl LayerWriter {
             }
         }
         if !same_key || self.block.first().is_none() {
-            self.block.begin_key(position);
+            self.block.begin_key(position, same_key);
         }
         Ok(())
     }
@@ -145,21 +145,22 @@ impl LayerWriter {
         self.entries += count as u64;
     }
 
-    /// Appends a block of another layer as it is: all versions of its keys.
+    /// Appends a block of another layer as it is. Blocks whose keys have versions in the block before come behind that.
     ///
     /// # Errors
     /// As [`LayerWriter::add`].
     ///
     /// # Panics
-    /// If its keys are not above all before; if the layer is one of images, or of a format that does not have the
-    /// block's compression.
+    /// If its versions are not above all before; if its first key has versions in the block before and that is not what
+    /// was added last, or the other way round; if the layer is one of images, or of a format that does not have the block's
+    /// compression.
     pub fn add_block(&mut self, block: WholeBlock) -> io::Result<()> {
         let data = block.data();
         let first = data.first();
+        let continues = self.last.is_some_and(|last| last.key == first.key);
         assert!(
-            self.last.is_none_or(|last| last.key < first.key),
-            "a block that begins with {} is added behind {:?}",
-            first.key,
+            self.last.is_none_or(|last| last < first) && continues == data.continued(),
+            "a block that begins with {first:?} is added behind {:?}",
             self.last
         );
         assert!(
@@ -170,16 +171,16 @@ impl LayerWriter {
             self.options
         );
         if self.block.first().is_some() {
-            self.close_block(false)?;
+            self.close_block()?;
         }
-        for index in 0..data.key_count() {
-            self.hashes.push(data.key(index).stable_hash());
-        }
+        let new_keys = usize::from(continues)..data.key_count();
+        self.keys += new_keys.len() as u64;
+        let hashes = new_keys.map(|index| data.key(index).stable_hash());
+        self.hashes.extend(hashes);
         for row in 0..data.row_count() {
             self.min_lsn = self.min_lsn.min(data.lsn(row));
             self.max_lsn = self.max_lsn.max(data.lsn(row));
         }
-        self.keys += data.key_count() as u64;
         self.entries += data.row_count() as u64;
         self.first.get_or_insert(first);
         self.last = Some(data.last());
@@ -213,7 +214,7 @@ impl LayerWriter {
             panic!("a layer with nothing in it");
         };
         if self.block.first().is_some() {
-            self.close_block(false)?;
+            self.close_block()?;
         }
         let (mut out, index) = self.blocks.finish()?;
         let index_offset = out.offset();
@@ -254,11 +255,11 @@ impl LayerWriter {
         Ok(footer.summary(&bytes, out.offset()))
     }
 
-    /// Hands over the data block. `continues`: the next one starts with the key that ends this one.
-    fn close_block(&mut self, continues: bool) -> io::Result<()> {
+    /// Hands over the data block.
+    fn close_block(&mut self) -> io::Result<()> {
         let first = self.block.first().expect("only full blocks are closed");
         let spare = self.blocks.spare();
-        let payload = self.block.finish(continues, spare);
+        let payload = self.block.finish(spare);
         self.blocks.push(first, payload)
     }
 }

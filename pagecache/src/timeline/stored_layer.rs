@@ -12,8 +12,8 @@ use crate::block_cache::BlockCache;
 use crate::error::StoreError;
 use crate::key::Key;
 use crate::layer::{
-    Compression, Damage, EntryRef, KeyVersions, Layer, LayerError, LayerFinding, LayerId,
-    LayerKind, LayerSummary, RunId, Scan, WholeBlock,
+    BlockAhead, BlockEdges, Compression, Damage, EntryRef, KeyVersions, Layer, LayerError,
+    LayerFinding, LayerId, LayerKind, LayerSummary, RunId, Scan, WholeBlock,
 };
 use crate::manifest::LayerRecord;
 use crate::storage::{Access, Storage};
@@ -270,16 +270,28 @@ impl StoredScan<'_> {
         }
     }
 
+    /// As [`Scan::block_ahead`].
+    pub(crate) fn block_ahead(
+        &self,
+        before: Option<&Key>,
+        edges: BlockEdges,
+    ) -> Result<Option<BlockAhead<'_>>, StoreError> {
+        let Some(scan) = &self.scan else {
+            return Ok(None);
+        };
+        let block = scan.block_ahead(before, edges);
+        block.map_err(|error| self.layer.failed(error))
+    }
+
     /// As [`Scan::whole_block`].
     pub(crate) fn whole_block(
         &self,
-        before: Option<&Key>,
         compression: Compression,
     ) -> Result<Option<WholeBlock>, StoreError> {
         let Some(scan) = &self.scan else {
             return Ok(None);
         };
-        let block = scan.whole_block(before, compression);
+        let block = scan.whole_block(compression);
         block.map_err(|error| self.layer.failed(error))
     }
 

@@ -22,7 +22,11 @@ pub(in crate::layer) struct DataBuilder {
 
 impl DataBuilder {
     /// Begins a key: what is added from now on are versions of it. `first` is the first of them that goes into this block.
-    pub(in crate::layer) fn begin_key(&mut self, first: Position) {
+    /// `continued`: the block before ends with others. Only the first key of a block can be.
+    pub(in crate::layer) fn begin_key(&mut self, first: Position, continued: bool) {
+        if self.first.is_none() {
+            self.continued = continued;
+        }
         let first_row = count(&self.rows, ROW);
         self.keys.extend_from_slice(&first.key.to_bytes());
         self.keys.extend_from_slice(&first_row.to_le_bytes());
@@ -77,9 +81,8 @@ impl DataBuilder {
         self.first
     }
 
-    /// The payload. The next block goes into `spare`, whose content does not matter. `continues`: its
-    /// first key has versions in this one.
-    pub(in crate::layer) fn finish(&mut self, continues: bool, mut spare: Vec<u8>) -> Vec<u8> {
+    /// The payload. The next block goes into `spare`, whose content does not matter.
+    pub(in crate::layer) fn finish(&mut self, mut spare: Vec<u8>) -> Vec<u8> {
         self.payload.extend_from_slice(&self.keys);
         self.payload.extend_from_slice(&self.rows);
         for word in [
@@ -92,7 +95,6 @@ impl DataBuilder {
         self.keys.clear();
         self.rows.clear();
         self.first = None;
-        self.continued = continues;
         spare.clear();
         std::mem::replace(&mut self.payload, spare)
     }

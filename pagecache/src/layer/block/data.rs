@@ -302,11 +302,11 @@ mod tests {
         for (key, lsn) in [(1, 8), (1, 16), (2, 8)] {
             let (key, lsn) = (Key::file(key), Lsn::new(lsn));
             if lsn == Lsn::new(8) {
-                builder.begin_key(Position { key, lsn });
+                builder.begin_key(Position { key, lsn }, false);
             }
             builder.push(lsn, EntryKind::Value, b"value");
         }
-        builder.finish(false, Vec::new())
+        builder.finish(Vec::new())
     }
 
     const KEYS: usize = 3 * 5;

@@ -125,10 +125,7 @@ pub(super) fn go_on(
             publish(shared, rewrite, out.finish_file(effort())?, Some(key))?;
             rewriter.layers = shared.layers();
         }
-        let compression = out.effort().options().compression;
-        if let Some(block) = merge.whole_block(compression)?
-            && rewriter.keeps(&block)?
-        {
+        if let Some(block) = rewriter.whole_block(&mut merge, out.effort())? {
             out.add_block(block)?;
             merge.leave_block()?;
             continue;

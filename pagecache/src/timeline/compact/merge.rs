@@ -9,7 +9,7 @@ use walrecord::Lsn;
 
 use crate::error::StoreError;
 use crate::key::Key;
-use crate::layer::{Compression, EntryKind, KeyVersions, WholeBlock};
+use crate::layer::{BlockAhead, BlockEdges, Compression, EntryKind, KeyVersions, WholeBlock};
 use crate::timeline::stored_layer::{StoredLayer, StoredScan};
 
 /// Reads layers side by side, each from where it is needed on. Memory is a block of each layer that is being
@@ -65,6 +65,13 @@ impl<'a> Merge<'a> {
         self.open_due()?;
         let next = self.least;
         Ok(next.is_some_and(|(next, lsn, _)| next == *key && lsn <= upto))
+    }
+
+    /// Whether one layer alone has all versions of `key` that are to come.
+    pub(super) fn is_in_one(&mut self, key: &Key) -> Result<bool, StoreError> {
+        self.open_due()?;
+        let next = self.others.peek();
+        Ok(next.is_none_or(|Reverse((next, ..))| next != key))
     }
 
     /// Gives the next version to `f` if it is of `key`, at or below `upto`. None if it is not.
@@ -136,11 +143,12 @@ impl<'a> Merge<'a> {
         Ok(())
     }
 
-    /// The block that comes next, if nothing of the other layers comes in between or is of the same keys.
-    pub(super) fn whole_block(
+    /// The block that comes next, if a block comes next whole, and nothing of the other layers comes in between or is of
+    /// the same keys.
+    pub(super) fn block_ahead(
         &mut self,
-        compression: Compression,
-    ) -> Result<Option<WholeBlock>, StoreError> {
+        edges: BlockEdges,
+    ) -> Result<Option<BlockAhead<'_>>, StoreError> {
         self.open_due()?;
         let Some((.., index)) = self.least else {
             return Ok(None);
@@ -148,7 +156,18 @@ impl<'a> Merge<'a> {
         let others = self.others.peek().map(|Reverse((key, ..))| *key);
         let waiting = self.waiting.last().map(|layer| layer.summary().first_key);
         let before = others.into_iter().chain(waiting).min();
-        self.sources[index].whole_block(before.as_ref(), compression)
+        self.sources[index].block_ahead(before.as_ref(), edges)
+    }
+
+    /// What [`Merge::block_ahead`] tells of, as it stands in its file.
+    pub(super) fn whole_block(
+        &self,
+        compression: Compression,
+    ) -> Result<Option<WholeBlock>, StoreError> {
+        match self.least {
+            Some((.., index)) => self.sources[index].whole_block(compression),
+            None => Ok(None),
+        }
     }
 
     /// Goes on behind the block that comes next.

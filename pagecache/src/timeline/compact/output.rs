@@ -80,8 +80,12 @@ impl<'a> Outputs<'a> {
         })
     }
 
-    /// Whether the file is large enough to end before `next`: sooner where a chunk ends.
+    /// Whether the file is large enough to end before `next`: sooner where a chunk ends, and never among the versions of
+    /// one key.
     pub(super) fn is_due(&self, next: &Key) -> bool {
+        if self.last == Some(*next) {
+            return false;
+        }
         let target = self.shared.config.compacted_layer;
         let at_chunk = self.last.is_some_and(|last| chunk(&last) != chunk(next));
         self.bytes >= target || (at_chunk && self.bytes >= target / 2)

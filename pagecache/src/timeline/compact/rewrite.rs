@@ -13,7 +13,7 @@ use super::output::Outputs;
 use super::retention::Retention;
 use crate::error::{ReadError, StoreError};
 use crate::key::Key;
-use crate::layer::{BlockVersion, EntryKind, KeyVersions, WholeBlock};
+use crate::layer::{BlockAhead, BlockEdges, BlockVersion, EntryKind, KeyVersions, WholeBlock};
 use crate::meta::is_tombstone;
 use crate::timeline::chain_bound::ChainLength;
 use crate::timeline::layers::LayerSet;
@@ -105,9 +105,35 @@ impl<'a> Rewriter<'a> {
         }
     }
 
+    /// The block that comes next, if it comes out as it is.
+    pub(super) fn whole_block(
+        &mut self,
+        merge: &mut Merge<'_>,
+        effort: Effort,
+    ) -> Result<Option<WholeBlock>, StoreError> {
+        let mut keeps = effort == Effort::Quick && self.keeps_quickly(merge)?;
+        if !keeps && let Some(block) = merge.block_ahead(BlockEdges::Closed)? {
+            keeps = self.keeps_thoroughly(&block)?;
+        }
+        match keeps {
+            true => merge.whole_block(effort.options().compression),
+            false => Ok(None),
+        }
+    }
+
+    /// Whether the block that comes next comes out as it is in a hurry: all versions stay, and none is fuzzy. No other
+    /// layer has versions of its keys, so that there are as many changes in a row as when it was written.
+    fn keeps_quickly(&self, merge: &mut Merge<'_>) -> Result<bool, StoreError> {
+        let stays = |version: BlockVersion| {
+            version.lsn > self.retention.cutoff() && version.lsn >= self.import_stop
+        };
+        let block = merge.block_ahead(BlockEdges::Open)?;
+        Ok(block.is_some_and(|block| block.versions().all(stays)))
+    }
+
     /// Whether a block, which has all versions of its keys, comes out as it is: there are no changes in it, which may
     /// have become too many, and all versions stay.
-    pub(super) fn keeps(&mut self, block: &WholeBlock) -> Result<bool, StoreError> {
+    fn keeps_thoroughly(&mut self, block: &BlockAhead<'_>) -> Result<bool, StoreError> {
         let cutoff = self.retention.cutoff();
         let mut versions = block.versions().peekable();
         let mut last = None;
@@ -220,7 +246,8 @@ impl<'a> Rewriter<'a> {
         }
     }
 
-    /// The same in a hurry: all versions as they are, but where changes are very many an image.
+    /// The same in a hurry: all versions as they are, but where changes are very many an image. If one layer has all of
+    /// them, this ends where a block begins that can be taken over whole.
     fn page_above_quickly(
         &mut self,
         key: &Key,
@@ -228,6 +255,7 @@ impl<'a> Rewriter<'a> {
         merge: &mut Merge<'_>,
         out: &mut Outputs<'_>,
     ) -> Result<(), StoreError> {
+        let is_alone = merge.is_in_one(key)?;
         let mut length = ChainLength::default();
         while let Some(versions) = merge.side_by_side(key)? {
             let max_deltas = out.effort().max_deltas(&self.shared.config);
@@ -239,6 +267,9 @@ impl<'a> Rewriter<'a> {
                 merge.leave(count, before)?;
             }
             let Some(due) = due else {
+                if is_alone && self.keeps_quickly(merge)? {
+                    return Ok(());
+                }
                 continue;
             };
             // What is held of the page has a gap.
