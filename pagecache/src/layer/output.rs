@@ -15,8 +15,12 @@ use crate::storage::StorageFile;
 /// Bytes that are collected before the file is written to.
 const WRITE_SIZE: usize = 1 << 20;
 
-/// Blocks that wait for the thread, each of little more than the block size.
-const QUEUE: usize = 16;
+/// Blocks that are handed over together, each of little more than the block size: to wake a thread for each takes as
+/// long as to look into it.
+const BATCH: usize = 8;
+
+/// Batches that wait for the thread.
+const QUEUE: usize = 2;
 
 /// The file behind its data blocks, and where they are.
 type Written = io::Result<(Output, Vec<IndexEntry>)>;
@@ -26,18 +30,24 @@ type Written = io::Result<(Output, Vec<IndexEntry>)>;
 #[derive(Debug)]
 pub(super) struct BlockThread {
     /// None once the last block was handed over.
-    queue: Option<SyncSender<Block>>,
-    spares: Receiver<Vec<u8>>,
+    queue: Option<SyncSender<Vec<Block>>>,
+    /// What is to be handed over next.
+    batch: Vec<Block>,
+    used: Receiver<Vec<Block>>,
+    /// Of blocks that were written, for their memory.
+    spares: Vec<Block>,
     /// None once it was waited for.
     thread: Option<JoinHandle<Written>>,
 }
 
 /// A data block.
+#[derive(Debug)]
 struct Block {
     first: Position,
     content: Content,
 }
 
+#[derive(Debug)]
 enum Content {
     /// Not compressed yet.
     Payload(Vec<u8>),
@@ -49,38 +59,54 @@ impl BlockThread {
     /// Goes on where `out` stands.
     pub(super) fn start(out: Output, compression: Compression) -> io::Result<BlockThread> {
         let (queue, blocks) = sync_channel(QUEUE);
-        let (used, spares) = channel();
+        let (gives_back, used) = channel();
         let thread = Builder::new()
             .name("layer-blocks".to_owned())
-            .spawn(move || write_blocks(out, compression, &blocks, &used))?;
+            .spawn(move || write_blocks(out, compression, &blocks, &gives_back))?;
         Ok(BlockThread {
             queue: Some(queue),
-            spares,
+            batch: Vec::with_capacity(BATCH),
+            used,
+            spares: Vec::new(),
             thread: Some(thread),
         })
     }
 
     /// Memory for a payload.
-    pub(super) fn spare(&self) -> Vec<u8> {
-        self.spares.try_recv().unwrap_or_default()
+    pub(super) fn spare(&mut self) -> Vec<u8> {
+        if self.spares.is_empty() {
+            self.spares = self.used.try_recv().unwrap_or_default();
+        }
+        match self.spares.pop().map(|block| block.content) {
+            Some(Content::Payload(memory) | Content::Frame(memory)) => memory,
+            None => Vec::new(),
+        }
     }
 
     /// Hands over the next block.
     pub(super) fn push(&mut self, first: Position, payload: Vec<u8>) -> io::Result<()> {
-        self.send(first, Content::Payload(payload))
+        self.take(first, Content::Payload(payload))
     }
 
     /// The same, of one that has its header and is compressed.
     pub(super) fn push_frame(&mut self, first: Position, frame: Vec<u8>) -> io::Result<()> {
-        self.send(first, Content::Frame(frame))
+        self.take(first, Content::Frame(frame))
     }
 
-    fn send(&mut self, first: Position, content: Content) -> io::Result<()> {
-        let block = Block { first, content };
+    fn take(&mut self, first: Position, content: Content) -> io::Result<()> {
+        self.batch.push(Block { first, content });
+        match self.batch.len() < BATCH {
+            true => Ok(()),
+            false => self.send(),
+        }
+    }
+
+    fn send(&mut self) -> io::Result<()> {
+        let batch = std::mem::replace(&mut self.batch, Vec::with_capacity(BATCH));
         let taken = self
             .queue
             .as_ref()
-            .is_some_and(|queue| queue.send(block).is_ok());
+            .is_some_and(|queue| queue.send(batch).is_ok());
         if taken {
             return Ok(());
         }
@@ -90,6 +116,7 @@ impl BlockThread {
 
     /// Waits until all blocks are written or pending; gives the file and where they are.
     pub(super) fn finish(mut self) -> Written {
+        self.send()?;
         self.join()
     }
 
@@ -113,21 +140,22 @@ impl Drop for BlockThread {
 fn write_blocks(
     mut out: Output,
     compression: Compression,
-    blocks: &Receiver<Block>,
-    used: &Sender<Vec<u8>>,
+    blocks: &Receiver<Vec<Block>>,
+    gives_back: &Sender<Vec<Block>>,
 ) -> Written {
     let mut index = Vec::new();
-    for Block { first, content } in blocks {
-        let entry = match &content {
-            Content::Payload(payload) => {
-                out.write_block(first, BlockType::Data, compression, payload)
-            }
-            Content::Frame(frame) => out.write_frame(first, frame),
-        }?;
-        index.push(entry);
-        let (Content::Payload(memory) | Content::Frame(memory)) = content;
+    for batch in blocks {
+        for Block { first, content } in &batch {
+            let entry = match content {
+                Content::Payload(payload) => {
+                    out.write_block(*first, BlockType::Data, compression, payload)
+                }
+                Content::Frame(frame) => out.write_frame(*first, frame),
+            }?;
+            index.push(entry);
+        }
         // Nobody waits for it at the end.
-        let _ = used.send(memory);
+        let _ = gives_back.send(batch);
     }
     Ok((out, index))
 }
