@@ -329,15 +329,15 @@ impl StoreError {
         }
     }
 
-    /// For `map_err`: names what was tried on which file.
+    /// For `map_err`: names what was tried on which file. The path is only copied if there is an error: this is called for
+    /// each version that is written.
     pub(crate) fn io(
         action: &'static str,
         path: impl Into<PathBuf>,
     ) -> impl FnOnce(io::Error) -> StoreError {
-        let path = path.into();
         move |source| StoreError::Io {
             action,
-            path,
+            path: path.into(),
             source,
         }
     }
