@@ -62,8 +62,8 @@ impl Default for StoreConfig {
     fn default() -> StoreConfig {
         StoreConfig {
             open_layer_memory: 64 << 20,
-            open_layer_wal: 128 << 20,
-            frozen_memory: 256 << 20,
+            open_layer_wal: 96 << 20,
+            frozen_memory: 192 << 20,
             block_cache: 64 << 20,
             hot_pages: 8 << 20,
             hot_changes: 128,

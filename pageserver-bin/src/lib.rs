@@ -1,6 +1,7 @@
 //! The parts of the `pageserver` binary: how the crates are put together. Public for the whole-system
 //! tests; nothing here is an interface to build on.
 
+pub mod allocator;
 pub mod checkout;
 pub mod cli;
 pub mod command;

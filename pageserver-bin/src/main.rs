@@ -5,11 +5,12 @@ use std::process::ExitCode;
 use clap::Parser;
 use pageserver_bin::cli::{Cli, Command, Page, Timelines};
 use pageserver_bin::stop::Stop;
-use pageserver_bin::{command, demo, log, run, waldump};
+use pageserver_bin::{allocator, command, demo, log, run, waldump};
 
 fn main() -> ExitCode {
     // Wrong usage ends here, with exit code 2.
     let cli = Cli::parse();
+    allocator::return_large();
     match dispatch(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

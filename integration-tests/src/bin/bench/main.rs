@@ -119,6 +119,7 @@ impl Bench {
 
 fn main() -> Result<()> {
     let cli = Cli::parse();
+    pageserver_bin::allocator::return_large();
     match cli.what {
         What::DecodeFiles { files } => decode::decode_files(&files),
         What::Decode(options) => decode::run(&Bench::new(cli.common)?, &options),

@@ -19,14 +19,23 @@ pub(crate) struct Reads {
     pub(crate) records_p99: u32,
     /// Records applied, the most.
     pub(crate) records_most: u32,
+    /// Layer files looked into, as the slow ones.
+    pub(crate) files_p99: u32,
+    /// Layer files looked into, the most.
+    pub(crate) files_most: u32,
 }
 
 impl fmt::Display for Reads {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:.1} us (p99 {:.1}; records p99 {}, most {})",
-            self.median, self.p99, self.records_p99, self.records_most
+            "{:.1} us (p99 {:.1}; records p99 {}, most {}; files p99 {}, most {})",
+            self.median,
+            self.p99,
+            self.records_p99,
+            self.records_most,
+            self.files_p99,
+            self.files_most
         )
     }
 }
@@ -36,6 +45,7 @@ impl fmt::Display for Reads {
 pub(crate) struct Sampler {
     micros: Vec<f64>,
     records: Vec<u32>,
+    files: Vec<u32>,
 }
 
 impl Sampler {
@@ -48,6 +58,7 @@ impl Sampler {
         let (_, stats) = timeline.snapshot(lsn)?.page(PageKey::Block(tag))?;
         self.micros.push(began.elapsed().as_secs_f64() * 1e6);
         self.records.push(stats.records);
+        self.files.push(stats.layers);
         Ok(())
     }
 
@@ -58,12 +69,15 @@ impl Sampler {
     pub(crate) fn figures(mut self) -> Reads {
         self.micros.sort_unstable_by(f64::total_cmp);
         self.records.sort_unstable();
+        self.files.sort_unstable();
         let slow = self.micros.len() * 99 / 100;
         Reads {
             median: self.micros[self.micros.len() / 2],
             p99: self.micros[slow],
             records_p99: self.records[slow],
             records_most: self.records[self.records.len() - 1],
+            files_p99: self.files[slow],
+            files_most: self.files[self.files.len() - 1],
         }
     }
 }

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -101,6 +102,8 @@ struct Round {
     elapsed: f64,
     elapsed_by_two: f64,
     cpu_by_two: f64,
+    /// Of two replays that have nothing to do with one another, at the same time; the mean of both.
+    elapsed_abreast: f64,
 }
 
 /// The first round also compares all pages with those that recovery left.
@@ -120,6 +123,16 @@ fn round(bench: &Bench, history: &History, number: usize) -> Result<Round> {
     };
     let (one, two) = (measured("--threads=1")?, measured("--threads=2")?);
     ensure!(one["records"] == two["records"] && one["changes"] == two["changes"]);
+    let elapsed_abreast = thread::scope(|scope| -> Result<f64> {
+        let alone = || -> Result<f64> {
+            let said = replay_apart(bench, history, &["--threads=1"])?;
+            let said: BTreeMap<String, f64> = serde_json::from_str(&said)?;
+            Ok(said["elapsed"])
+        };
+        let other = scope.spawn(alone);
+        let this = alone()?;
+        Ok((this + other.join().expect("measuring does not panic")?) / 2.0)
+    })?;
     Ok(Round {
         records: one["records"],
         stock: recovered.cpu,
@@ -127,6 +140,7 @@ fn round(bench: &Bench, history: &History, number: usize) -> Result<Round> {
         elapsed: one["elapsed"],
         elapsed_by_two: two["elapsed"],
         cpu_by_two: two["cpu"],
+        elapsed_abreast,
     })
 }
 
@@ -155,6 +169,10 @@ fn report(mix: Mix, rounds: &[Round]) {
         of(|it| it.cpu_by_two).0,
         of(|it| it.elapsed).0,
         load_average(),
+    );
+    let (most_possible, ..) = of(|it| 2.0 * it.elapsed / it.elapsed_abreast);
+    println!(
+        "redo, {mix:?}, two replays abreast that share nothing: {most_possible:.2} times the work of one in its time"
     );
 }
 
