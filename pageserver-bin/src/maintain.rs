@@ -114,6 +114,7 @@ pub fn compact(timeline: &Timeline, full: bool) -> Result<CompactDone, SourceErr
         layers_after: done.layers.1,
         bytes_before: done.bytes.0,
         bytes_after: done.bytes.1,
+        damaged_layers: done.damaged,
     })
 }
 

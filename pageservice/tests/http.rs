@@ -278,6 +278,7 @@ impl MaintenanceSource for Server {
             layers_after: 2,
             bytes_before: 100,
             bytes_after: 50,
+            damaged_layers: 3,
         })
     }
 
@@ -424,8 +425,12 @@ fn timelines_are_branched_compacted_collected_and_deleted() {
     assert_eq!(plain.status, 415);
     let done = setup.post(&at_main("/compact?full=true"), "").json();
     assert_eq!(
-        (&done["merges"], &done["bytes_after"]),
-        (&json!(1), &json!(50))
+        [
+            &done["merges"],
+            &done["bytes_after"],
+            &done["damaged_layers"]
+        ],
+        [&json!(1), &json!(50), &json!(3)]
     );
     assert_eq!(setup.post(&at_main("/compact"), "").json()["merges"], 0);
     let done = setup.post(&at_main("/do_gc?lsn=0/180"), "").json();

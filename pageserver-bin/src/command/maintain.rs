@@ -42,6 +42,12 @@ pub fn compact(args: &cli::Compact, log: &Logger) -> Result<()> {
             done.bytes_after as f64 / 1e6,
         ));
     }
+    if done.damaged_layers > 0 {
+        answer(&format!(
+            "{} damaged files were left as they are (pageserver verify names them)",
+            done.damaged_layers
+        ));
+    }
     Ok(())
 }
 

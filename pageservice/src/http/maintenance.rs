@@ -119,6 +119,8 @@ pub struct CompactDone {
     pub bytes_before: u64,
     /// Bytes of layer files after.
     pub bytes_after: u64,
+    /// Layer files that were left as they are because they are damaged.
+    pub damaged_layers: u64,
 }
 
 /// How long an LSN is held if the request does not say, in seconds.
