@@ -285,8 +285,10 @@ impl Shared {
         change(&mut manifest);
         manifest.set_rules(&self.rules().0);
         manifest.write(&*self.storage, &self.paths.manifest())?;
+        // Still under the lock: who changes the manifest next (a flush is under way already) has to write it.
+        self.is_complete.store(true, Ordering::Release);
         drop(manifest);
-        self.set_complete();
+        self.tracker.announce(News::Layers);
         Ok(())
     }
 
