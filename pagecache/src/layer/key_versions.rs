@@ -41,6 +41,7 @@ impl<'a> KeyVersions<'a> {
             key,
             lsn: block.lsn(row),
             kind: block.kind(row),
+            stored_len: block.stored(row..row + 1).len(),
         })
     }
 
@@ -48,17 +49,6 @@ impl<'a> KeyVersions<'a> {
     pub fn lsn(&self, index: usize) -> Option<Lsn> {
         let row = self.rows.clone().nth(index)?;
         Some(self.block.lsn(row))
-    }
-
-    /// Bytes of the value of that number, as it is stored.
-    ///
-    /// # Panics
-    /// If there are not so many.
-    pub fn stored_len(&self, index: usize) -> usize {
-        assert!(index < self.len(), "no version {index} of {}", self.len());
-        self.block
-            .stored(self.rows.start + index..self.rows.start + index + 1)
-            .len()
     }
 
     /// Bytes of all values, as they are stored.

@@ -78,8 +78,8 @@ impl BlockThread {
             self.spares = self.used.try_recv().unwrap_or_default();
         }
         match self.spares.pop().map(|block| block.content) {
-            Some(Content::Payload(memory) | Content::Frame(memory)) => memory,
-            None => Vec::new(),
+            Some(Content::Payload(memory)) => memory,
+            Some(Content::Frame(_)) | None => Vec::new(),
         }
     }
 
@@ -144,7 +144,7 @@ fn write_blocks(
     gives_back: &Sender<Vec<Block>>,
 ) -> Written {
     let mut index = Vec::new();
-    for batch in blocks {
+    for mut batch in blocks {
         for Block { first, content } in &batch {
             let entry = match content {
                 Content::Payload(payload) => {
@@ -154,6 +154,8 @@ fn write_blocks(
             }?;
             index.push(entry);
         }
+        // What is taken over needs no memory: nobody would ask for that of frames.
+        batch.retain(|block| matches!(block.content, Content::Payload(_)));
         // Nobody waits for it at the end.
         let _ = gives_back.send(batch);
     }

@@ -125,8 +125,8 @@ impl Scan<'_> {
         }
     }
 
-    /// The data block that begins where the scan stands, if the whole of it is wanted and comes before `before`, and if
-    /// it is of a size worth keeping.
+    /// The data block that begins where the scan stands, if the whole of it is wanted and comes before `before`, if it is
+    /// of a size worth keeping, and if the file is of the format that `compression` asks for.
     ///
     /// # Errors
     /// If a block cannot be read or is damaged.
@@ -134,14 +134,16 @@ impl Scan<'_> {
         &self,
         before: Option<&Key>,
         edges: BlockEdges,
+        compression: Compression,
     ) -> Result<Option<BlockAhead<'_>>, LayerError> {
         let State::At(cursor) = &self.state else {
             return Ok(None);
         };
-        if cursor.index != 0 || cursor.rows.start != 0 {
+        let footer = &self.layer.footer;
+        let is_at_start = cursor.index == 0 && cursor.rows.start == 0;
+        if !is_at_start || footer.version != compression.format_version() {
             return Ok(None);
         }
-        let footer = &self.layer.footer;
         let block = cursor.block();
         let last = block.last().key;
         let is_wanted = last < self.range.end && footer.max_lsn <= self.upto;
@@ -160,7 +162,7 @@ impl Scan<'_> {
     }
 
     /// The data block in which the scan stands, as the file has it, unless it is compressed otherwise than by
-    /// `compression`, or the file is of a format that did not know that.
+    /// `compression`.
     ///
     /// # Errors
     /// If the block cannot be read or is damaged.
@@ -168,9 +170,6 @@ impl Scan<'_> {
         let State::At(cursor) = &self.state else {
             return Ok(None);
         };
-        if self.layer.footer.version < compression.format_version() {
-            return Ok(None);
-        }
         let frame = self.layer.frame(&cursor.place.entry())?;
         let block = WholeBlock::new(frame, Arc::clone(&cursor.payload));
         let same = [Compression::None, compression].contains(&block.compression());

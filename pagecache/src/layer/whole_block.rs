@@ -40,6 +40,8 @@ pub struct BlockVersion {
     pub lsn: Lsn,
     /// What its value is.
     pub kind: EntryKind,
+    /// Bytes of its value, as it is stored.
+    pub stored_len: usize,
 }
 
 impl WholeBlock {
@@ -86,6 +88,7 @@ impl<'a> BlockAhead<'a> {
                 key,
                 lsn: block.lsn(row),
                 kind: block.kind(row),
+                stored_len: block.stored(row..row + 1).len(),
             };
             block.rows_of(index).map(version)
         })

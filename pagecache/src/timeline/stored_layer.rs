@@ -275,11 +275,12 @@ impl StoredScan<'_> {
         &self,
         before: Option<&Key>,
         edges: BlockEdges,
+        compression: Compression,
     ) -> Result<Option<BlockAhead<'_>>, StoreError> {
         let Some(scan) = &self.scan else {
             return Ok(None);
         };
-        let block = scan.block_ahead(before, edges);
+        let block = scan.block_ahead(before, edges, compression);
         block.map_err(|error| self.layer.failed(error))
     }
 

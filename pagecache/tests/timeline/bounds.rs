@@ -42,6 +42,35 @@ fn after_compaction_no_read_applies_more_changes_than_the_bound() {
     }
 }
 
+/// Blocks that no other layer has the keys of are taken over as they are. Layers are not always written under the bound
+/// (settings change, and a page whose past ends within a layer gets no images there), so it is looked at again.
+#[test]
+fn a_merge_in_a_hurry_does_not_take_over_more_changes_than_the_bound() {
+    let small_blocks = pagecache::StoreConfig {
+        layer_block: 256,
+        ..CONFIG
+    };
+    for seed in 1..4 {
+        let scene = scene_with(seed, 2_000, small_blocks);
+        scene.send_all();
+        scene.timeline.checkpoint(LIMIT).unwrap();
+        let stop = scene.world.import.1;
+        let bound = 2 * MOST as u32;
+        let before = most_changes(&scene, stop);
+        assert!(before > bound, "seed {seed}: no page changes often");
+        let config = pagecache::StoreConfig {
+            max_deltas: MOST,
+            hurried_runs: 0,
+            ..small_blocks
+        };
+        let scene = scene.reopened(config);
+        scene.timeline.compact(true).unwrap();
+        let most = most_changes(&scene, stop);
+        assert!(most <= bound, "seed {seed}: {most}");
+        scene.check().unwrap();
+    }
+}
+
 #[test]
 fn a_page_that_took_many_changes_in_memory_is_not_built_from_them_again() {
     let config = pagecache::StoreConfig {

@@ -75,6 +75,26 @@ impl Scene {
         self.timeline.wait_for(self.end(), LIMIT).unwrap();
     }
 
+    /// The same store, opened anew with other settings.
+    pub(crate) fn reopened(self, config: StoreConfig) -> Scene {
+        let Scene {
+            disk,
+            store,
+            timeline,
+            world,
+        } = self;
+        store.close();
+        drop((store, timeline));
+        let store = open(&disk, config).unwrap();
+        let timeline = store.timeline(None, "main").unwrap();
+        Scene {
+            disk,
+            store,
+            timeline,
+            world,
+        }
+    }
+
     pub(crate) fn end(&self) -> Lsn {
         self.world.history.end()
     }

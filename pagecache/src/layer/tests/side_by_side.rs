@@ -16,7 +16,7 @@ fn copy(layer: &Layer, options: LayerOptions, random: &mut Random) -> (usize, Ve
         let some = versions.first(1 + random.below(versions.len() as u64) as usize);
         let below = versions.below(versions.lsn(some.len()).unwrap_or(Lsn::MAX));
         assert_eq!(below.len(), some.len());
-        let stored: usize = (0..some.len()).map(|number| some.stored_len(number)).sum();
+        let stored: usize = some.iter().map(|version| version.stored_len).sum();
         assert_eq!(stored as u64, some.stored_bytes());
         writer.add_versions(&some).unwrap();
         most = most.max(some.len());

@@ -24,7 +24,9 @@ fn copy(
     let mut blocks = 0;
     let mut scan = layer.scan(Key::all(), Lsn::MAX);
     while let Some((first, _)) = scan.step().unwrap() {
-        let ahead = scan.block_ahead(before, edges).unwrap();
+        let ahead = scan
+            .block_ahead(before, edges, options.compression)
+            .unwrap();
         let found = ahead.map(|block| (block.last_key(), block.versions().collect::<Vec<_>>()));
         let whole = scan.whole_block(options.compression).unwrap();
         let (Some((last, found)), Some(block)) = (found, whole) else {

@@ -148,6 +148,7 @@ impl<'a> Merge<'a> {
     pub(super) fn block_ahead(
         &mut self,
         edges: BlockEdges,
+        compression: Compression,
     ) -> Result<Option<BlockAhead<'_>>, StoreError> {
         self.open_due()?;
         let Some((.., index)) = self.least else {
@@ -156,7 +157,7 @@ impl<'a> Merge<'a> {
         let others = self.others.peek().map(|Reverse((key, ..))| *key);
         let waiting = self.waiting.last().map(|layer| layer.summary().first_key);
         let before = others.into_iter().chain(waiting).min();
-        self.sources[index].block_ahead(before.as_ref(), edges)
+        self.sources[index].block_ahead(before.as_ref(), edges, compression)
     }
 
     /// What [`Merge::block_ahead`] tells of, as it stands in its file.

@@ -38,6 +38,8 @@ pub(super) struct Rewriter<'a> {
     points: Vec<Lsn>,
     chain: Chain,
     value: Vec<u8>,
+    /// In a hurry, of the key that was written last: what is to come of it goes on from here.
+    length: (Key, ChainLength),
 }
 
 /// Where a page's past begins, seen from a point.
@@ -68,6 +70,7 @@ impl<'a> Rewriter<'a> {
             points: Vec::new(),
             chain: Chain::default(),
             value: Vec::new(),
+            length: (Key::all().start, ChainLength::default()),
             shared,
         }
     }
@@ -111,24 +114,45 @@ impl<'a> Rewriter<'a> {
         merge: &mut Merge<'_>,
         effort: Effort,
     ) -> Result<Option<WholeBlock>, StoreError> {
-        let mut keeps = effort == Effort::Quick && self.keeps_quickly(merge)?;
-        if !keeps && let Some(block) = merge.block_ahead(BlockEdges::Closed)? {
-            keeps = self.keeps_thoroughly(&block)?;
+        let compression = effort.options().compression;
+        if effort == Effort::Quick
+            && let Some(length) = self.kept_quickly(merge)?
+            && let Some(block) = merge.whole_block(compression)?
+        {
+            self.length = length;
+            return Ok(Some(block));
         }
-        match keeps {
-            true => merge.whole_block(effort.options().compression),
-            false => Ok(None),
+        match merge.block_ahead(BlockEdges::Closed, compression)? {
+            Some(block) if self.keeps_thoroughly(&block)? => merge.whole_block(compression),
+            _ => Ok(None),
         }
     }
 
-    /// Whether the block that comes next comes out as it is in a hurry: all versions stay, and none is fuzzy. No other
-    /// layer has versions of its keys, so that there are as many changes in a row as when it was written.
-    fn keeps_quickly(&self, merge: &mut Merge<'_>) -> Result<bool, StoreError> {
-        let stays = |version: BlockVersion| {
-            version.lsn > self.retention.cutoff() && version.lsn >= self.import_stop
+    /// Whether the block that comes next comes out as it is in a hurry: all versions stay, none is fuzzy, and none is due
+    /// to be an image. Gives the last key, and the length of its changes then.
+    fn kept_quickly(
+        &self,
+        merge: &mut Merge<'_>,
+    ) -> Result<Option<(Key, ChainLength)>, StoreError> {
+        let Some(block) =
+            merge.block_ahead(BlockEdges::Open, Effort::Quick.options().compression)?
+        else {
+            return Ok(None);
         };
-        let block = merge.block_ahead(BlockEdges::Open)?;
-        Ok(block.is_some_and(|block| block.versions().all(stays)))
+        let max_deltas = Effort::Quick.max_deltas(&self.shared.config);
+        let (mut key, mut length) = self.length;
+        for version in block.versions() {
+            if version.key != key {
+                (key, length) = (version.key, ChainLength::default());
+            }
+            let needs_older = version.kind.needs_older();
+            length.add(needs_older, version.stored_len as u64);
+            let stays = version.lsn > self.retention.cutoff() && version.lsn >= self.import_stop;
+            if !stays || (needs_older && length.is_due(max_deltas)) {
+                return Ok(None);
+            }
+        }
+        Ok(Some((key, length)))
     }
 
     /// Whether a block, which has all versions of its keys, comes out as it is: there are no changes in it, which may
@@ -256,7 +280,11 @@ impl<'a> Rewriter<'a> {
         out: &mut Outputs<'_>,
     ) -> Result<(), StoreError> {
         let is_alone = merge.is_in_one(key)?;
-        let mut length = ChainLength::default();
+        let (last, length) = self.length;
+        let mut length = match last == *key {
+            true => length,
+            false => ChainLength::default(),
+        };
         while let Some(versions) = merge.side_by_side(key)? {
             let max_deltas = out.effort().max_deltas(&self.shared.config);
             let count = self.count_until_due(&versions, &mut length, max_deltas);
@@ -267,7 +295,8 @@ impl<'a> Rewriter<'a> {
                 merge.leave(count, before)?;
             }
             let Some(due) = due else {
-                if is_alone && self.keeps_quickly(merge)? {
+                self.length = (*key, length);
+                if is_alone && self.kept_quickly(merge)?.is_some() {
                     return Ok(());
                 }
                 continue;
@@ -294,12 +323,13 @@ impl<'a> Rewriter<'a> {
         max_deltas: usize,
     ) -> usize {
         for (number, version) in versions.iter().enumerate() {
+            let bytes = version.stored_len as u64;
             let needs_older = version.kind.needs_older();
             if !needs_older {
                 // Whatever kept the page from being known.
                 self.chain.reset();
             }
-            length.add(needs_older, versions.stored_len(number) as u64);
+            length.add(needs_older, bytes);
             if needs_older && length.is_due(max_deltas) {
                 return number;
             }
