@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Component, Path};
 use std::sync::{Arc, Mutex};
+use std::thread;
 
 use pagecache::storage::{
     Access, Entry, LocalStorage, LockError, Storage, StorageFile, StoreLock, TEMP_SUFFIX,
@@ -73,13 +74,22 @@ impl Steps {
         result
     }
 
+    /// What this thread is doing. What is given up has compaction begin in the background, maybe before the job is over.
+    fn job(&self) -> &'static str {
+        let job = *self.job.lock().unwrap();
+        match (job, thread::current().name()) {
+            ("gc", Some("layer-compact" | "layer-blocks")) => "compaction with gc",
+            _ => job,
+        }
+    }
+
     /// The names of all steps, in order.
     pub(super) fn taken(&self) -> Vec<String> {
         self.taken.lock().unwrap().clone()
     }
 
     fn step<T>(&self, operation: &str, path: &Path, change: impl FnOnce() -> T) -> T {
-        let job = *self.job.lock().unwrap();
+        let job = self.job();
         if job.is_empty() {
             return change();
         }
