@@ -69,13 +69,12 @@ impl World {
         }
     }
 
-    /// Where the windows may begin once there is WAL up to `upto`, by going through all commits. Whoever moves them may
-    /// have looked at the clock before it was set back.
-    fn window_begin(&self, upto: Lsn) -> Lsn {
+    /// Where the windows begin at `now` once there is WAL up to `upto`, by going through all commits.
+    fn window_begin(&self, upto: Lsn, now: PgTime) -> Lsn {
         let (bytes, time) = self.retained.windows;
         let by_bytes = bytes.map(|bytes| Lsn::new(upto.get().saturating_sub(bytes)));
         let by_time = time.map(|time| {
-            let since = self.retained.latest - time.as_micros() as PgTime;
+            let since = now - time.as_micros() as PgTime;
             let commits = self.commits().iter();
             let there = commits.take_while(|commit| commit.end <= upto);
             let older = there.take_while(|commit| commit.time <= since);
@@ -91,7 +90,9 @@ impl World {
     /// There is WAL up to `upto` now, or soon.
     pub(crate) fn note_window(&mut self, upto: Lsn) {
         self.retained.upto = self.retained.upto.max(upto);
-        self.retained.passed = self.retained.passed.max(self.window_begin(upto));
+        // Whoever moves them may have looked at the clock before it was set back.
+        let begin = self.window_begin(upto, self.retained.latest);
+        self.retained.passed = self.retained.passed.max(begin);
     }
 
     pub(crate) fn move_clock(&mut self, upto: Lsn, rng: &mut Rng) {
@@ -128,7 +129,8 @@ impl World {
 
     /// Collects garbage by the settings. All that was received up to now is in layers.
     pub(crate) fn collect(&self, timeline: &Timeline) -> Outcome<()> {
-        let expected = self.window_begin(timeline.progress().disk_consistent);
+        let now = self.retained.clock.now();
+        let expected = self.window_begin(timeline.progress().disk_consistent, now);
         timeline.gc()?;
         let from = timeline.progress().readable_from;
         if from < expected {
