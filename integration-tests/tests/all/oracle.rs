@@ -30,11 +30,11 @@ const FLOORS: Floors<'static> = Floors {
         (Rmgr::Heap2, 2_000),
         (Rmgr::Btree, 20_000),
         (Rmgr::Hash, 3_000),
-        (Rmgr::Gin, 300),
+        (Rmgr::Gin, 100),
         (Rmgr::Gist, 3_000),
         (Rmgr::SpGist, 300),
-        (Rmgr::Brin, 400),
-        (Rmgr::Generic, 300),
+        (Rmgr::Brin, 100),
+        (Rmgr::Generic, 100),
         (Rmgr::Xlog, 500),
         // Few pages, each with as many records as come before where a layer happens to be cut.
         (Rmgr::Transaction, 100),
@@ -50,6 +50,9 @@ const FLOORS_WITHOUT_IMAGES: Floors<'static> = Floors {
         (Rmgr::Hash, 10_000),
         (Rmgr::Gist, 10_000),
         (Rmgr::SpGist, 4_000),
+        (Rmgr::Gin, 300),
+        (Rmgr::Brin, 400),
+        (Rmgr::Generic, 300),
     ],
     ..FLOORS
 };
