@@ -12,8 +12,8 @@ use crate::layer::{BlockEdges, KeyVersions};
 use crate::timeline::chain_bound::ChainLength;
 
 impl Rewriter<'_> {
-    /// The versions above the cutoff: all of them as they are, but where changes are very many an image. If one layer has all of
-    /// them, this ends where a block begins that can be taken over whole.
+    /// The versions above the cutoff: all of them as they are, but where changes are very many an image. If one layer has
+    /// all of them, this ends where a block begins that can be taken over whole.
     pub(super) fn page_above_quickly(
         &mut self,
         key: &Key,
